@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: what decides order, and what remembers an append until the object store wholly holds it.
+ *
+ * Guarantees: what ledger_append answered RC_OK for is durable and is never un-committed; a stream's numbers are 1, 2, 3 …
+ * (a void stands for numbers without event); an event id is committed once. Nothing is written unless the ledger is the
+ * one that was last seeded (see struct ledger_state), and no stream is used before it was re-seeded under that seeding: RC_FENCED.
+ * Does not: touch objects, retry, wait, log. design.md 5 is the protocol, the store layer drives it.
+ * Threads: every call may come from any thread. Times are microseconds since the epoch, by the ledger's clock.
+ */
+#ifndef EVFS_LEDGER_LEDGER_H
+#define EVFS_LEDGER_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+
+struct ledger;
+
+#define LEDGER_DIGEST_LEN 32
+#define LEDGER_IDENTITY_MAX 200
+
+/* One event of an append. The body is kept in pieces around time and number (event/draft.h). */
+struct ledger_event {
+	const char *event_id, *event_type;
+	const char *head, *tail;
+	size_t head_len, tail_len;
+	bool own_time;			/* the writer named the time: occurred_us. Otherwise it is recorded_us */
+	int64_t occurred_us;
+	uint8_t digest[LEDGER_DIGEST_LEN];	/* of the content as parsed values */
+	/* out, where the append's rc is RC_OK */
+	uint64_t number;
+	int64_t recorded_us;
+	bool settled;			/* the object store is known to hold it (possible only where the append was known) */
+};
+
+/* The append of n events (n > 0) to one stream: all or nothing. */
+struct ledger_append {
+	const char *type, *id;
+	bool has_expect;
+	uint64_t expect;		/* the last number before this append; 0: the stream is new */
+	bool may_skip;			/* restore: expect may be above the last number, the numbers between become a void */
+	struct ledger_event *events;
+	size_t n;
+	/*
+	 * out. Ids are looked at first: if all are there with the same content (and occurred_us, where own_time), RC_OK with
+	 * known = true and their numbers, whatever was expected; if one is there with other content, or only some are, RC_EXISTS.
+	 * RC_CONFLICT: the expected number is not the last (has_expect, and last says which is).
+	 * RC_INVALID: one id twice in the append. RC_FENCED: see fenced_stream. RC_UNCERTAIN: the same call with the same ids tells.
+	 * RC_NO_SPACE, RC_TEMPORARY, RC_CORRUPT: nothing happened.
+	 */
+	enum rc rc;
+	struct why why;
+	bool known;
+	uint64_t last;			/* the stream's last number before this append */
+	int64_t stream;			/* the ledger's handle of the stream, see struct ledger_ref */
+	bool fenced_stream;		/* with RC_FENCED: re-seed this stream; otherwise the ledger itself must be seeded */
+};
+
+/*
+ * Commit n appends in one transaction (group commit); one that is refused does not harm the others. Two of one stream follow
+ * each other in the order given. The rows are leased to the caller for lease_ms, in which no ledger_claim gives them out.
+ * Each item has its rc; the result is RC_OK if the transaction was, else the failure that all items got.
+ */
+enum rc ledger_append(struct ledger *l, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why) _must_check_;
+
+/* An event as claim and settle name it. */
+struct ledger_ref {
+	int64_t stream;
+	uint64_t number;
+	const char *event_id;
+};
+
+/* A pending append that is to be stored. Texts live until the callback returns. */
+struct ledger_pending {
+	int64_t stream;
+	const char *type, *id;
+	uint64_t number;
+	const char *event_id;
+	const char *head, *tail;
+	size_t head_len, tail_len;
+	bool own_time;
+	int64_t recorded_us;
+	unsigned attempts;		/* how often it was claimed before */
+	bool late;			/* older than 60 s and still not stored */
+};
+typedef enum rc ledger_pending_fn(void *arg, const struct ledger_pending *row);
+
+/*
+ * Lease up to max unsettled rows whose lease is over, oldest first, for lease_ms, then tell fn of each, with no transaction open.
+ * Rows of streams that wait for their re-seed are passed over. all: leases count as over (no other process is alive).
+ * Rows settled 15 minutes ago are dropped here, some at a time, and other housekeeping is done. *n_r: how many were told.
+ */
+enum rc ledger_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
+		     size_t *n_r, struct why *why) _must_check_;
+
+/* Mark rows as settled: the object store durably holds them. A row that is gone, moved or another event's is passed over. */
+enum rc ledger_settle(struct ledger *l, const struct ledger_ref *refs, size_t n, struct why *why) _must_check_;
+
+/* What ledger_read looks for. */
+enum ledger_what {
+	LEDGER_EVENTS,		/* events of one stream with numbers above `after`, by number */
+	LEDGER_ID,		/* the event with event_id */
+	LEDGER_TIME,		/* events with from_us <= recorded_us < to_us, by (recorded_us, stream, number), after position (after_us, stream, after) */
+	LEDGER_STREAM,		/* one stream (type, id) */
+	LEDGER_STREAMS,		/* streams whose handle is above `stream`, by handle: handles grow with creation */
+	LEDGER_UNSEEDED,	/* as LEDGER_STREAMS, those that wait for their re-seed */
+};
+
+struct ledger_query {
+	enum ledger_what what;
+	const char *type, *id;
+	const char *event_id;
+	int64_t stream;
+	uint64_t after;
+	int64_t from_us, to_us, after_us;
+	size_t limit;		/* rows told at most; 0: no limit */
+	bool unseeded_too;	/* verify, re-seed: answer whatever the seeding says */
+};
+
+/* An event (or a void), or a stream. Texts live until the callback returns. */
+struct ledger_row {
+	int64_t stream;
+	const char *type, *id;
+	/* an event */
+	uint64_t number;
+	uint64_t span;			/* > 0: a void, numbers number .. number + span - 1 have no event; all below is empty then */
+	const char *event_id, *event_type;
+	uint64_t size;			/* of the stored body */
+	int64_t occurred_us, recorded_us;
+	bool settled;
+	const char *head, *tail;	/* unsettled, or settled less than 15 minutes ago: the body's pieces; else NULL */
+	size_t head_len, tail_len;
+	bool own_time;
+	/* a stream */
+	uint64_t last;			/* its last number */
+	uint64_t settled_to;		/* every number up to here is settled or void */
+	bool unseeded;
+};
+/* Return false to stop. Must not call the ledger. */
+typedef bool ledger_row_fn(void *arg, const struct ledger_row *row);
+
+/* One consistent view. Nothing found is RC_OK without a call. RC_FENCED, with *fenced_stream as in ledger_append (may be NULL). */
+enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
+		    struct why *why) _must_check_;
+
+/*
+ * Which ledger this is. `identity` says where it lives now (SQLite: device and inode of the file, and a mark that changes when the file was
+ * replaced in place); `written` is what the last seeding wrote down, "" once somebody saw an older commit counter than before and erased it.
+ * Where the two differ, everything but state, seed and reads with unseeded_too is RC_FENCED.
+ */
+struct ledger_state {
+	char uuid[37];			/* the store's */
+	char identity[LEDGER_IDENTITY_MAX], written[LEDGER_IDENTITY_MAX];
+	uint64_t seeding;		/* the number of the last seeding, 0: none yet */
+	uint64_t commits;		/* the commit counter */
+	int64_t now_us, floor_us;	/* the ledger's clock; no recorded time is below the floor */
+	bool alone;			/* no other process has this store's ledger open */
+	uint64_t streams, pending, late, unseeded;
+};
+/* RC_NOT_FOUND: the ledger is gone. RC_CORRUPT: damaged; why says how to rebuild it. */
+enum rc ledger_state(struct ledger *l, struct ledger_state *out, struct why *why) _must_check_;
+
+/*
+ * Write identity down as seeding `number` (above the last). All streams wait for their re-seed from now on. other_line: the ledger's last
+ * seeding was not the one that the bucket names: what is unsettled in it and not in the object store counts as contradicted.
+ * floor_us raises the floor, if above it. RC_CONFLICT: the ledger lives elsewhere by now, or was seeded meanwhile.
+ */
+enum rc ledger_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
+		    struct why *why) _must_check_;
+
+/* What the object store holds of a stream. */
+struct ledger_object {
+	uint64_t number;
+	const char *event_id, *event_type;
+	uint64_t size;
+	int64_t occurred_us, recorded_us;
+	uint8_t digest[LEDGER_DIGEST_LEN];
+};
+struct ledger_reseed {
+	const char *type, *id;
+	uint64_t seeding;		/* the seeding this belongs to; RC_CONFLICT if another came */
+	uint64_t after;			/* objects were listed after this number */
+	const struct ledger_object *objects;	/* by number, each number once */
+	size_t n;
+	/* out */
+	size_t added, replaced, moved, dropped, voids;
+	struct why dropped_why;		/* names the dropped events (writers that named an expectation), as many as fit */
+};
+/*
+ * Re-seed one stream in one transaction; the object store wins (design.md 5 "Re-seed"; model/native.py reseed). Makes the stream
+ * if it is not there. Idempotent for the same list.
+ */
+enum rc ledger_reseed(struct ledger *l, struct ledger_reseed *r, struct why *why) _must_check_;
+
+/* Free *l and set it to NULL. NULL and *l == NULL are fine. */
+void ledger_free(struct ledger **l);
+static inline void ledger_freep(struct ledger **l)
+{
+	ledger_free(l);
+}
+
+/*
+ * The ledger of a directory store: SQLite at path (…/.evfs/ledger.db), shared by any number of processes of one machine.
+ * RC_NOT_FOUND: no such file. RC_CORRUPT: damaged; why says how to rebuild it. RC_INVALID: another store's, or another schema version.
+ * RC_DENIED: can't be written. uuid is the store's and must agree.
+ */
+enum rc ledger_sqlite_open(struct ledger **out, const char *path, const char *uuid, struct why *why) _must_check_;
+/* Make an empty ledger, with no seeding yet. RC_EXISTS: there is a file. */
+enum rc ledger_sqlite_create(const char *path, const char *uuid, struct why *why) _must_check_;
+
+/* What a fault wrapper does to every nth call of a kind (0: never). RC_UNCERTAIN: it happened, the reply was lost. */
+struct ledger_faults {
+	unsigned append_nth, settle_nth, claim_nth;
+	enum rc append_rc, settle_rc, claim_rc;
+};
+/* Wrap inner (taken, even on failure). faults is read at each call and stays the caller's. */
+enum rc ledger_fault_new(struct ledger **out, struct ledger *inner, const struct ledger_faults *faults, struct why *why) _must_check_;
+
+/* For implementations only. */
+struct ledger_ops {
+	const char *name;
+	enum rc (*append)(struct ledger *l, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why);
+	enum rc (*claim)(struct ledger *l, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
+			 size_t *n_r, struct why *why);
+	enum rc (*settle)(struct ledger *l, const struct ledger_ref *refs, size_t n, struct why *why);
+	enum rc (*read)(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
+			struct why *why);
+	enum rc (*state)(struct ledger *l, struct ledger_state *out, struct why *why);
+	enum rc (*seed)(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
+			struct why *why);
+	enum rc (*reseed)(struct ledger *l, struct ledger_reseed *r, struct why *why);
+	void (*destroy)(struct ledger *l);
+};
+
+struct ledger {
+	const struct ledger_ops *ops;
+};
+
+#endif

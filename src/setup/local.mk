@@ -1,0 +1,6 @@
+noinst_LIBRARIES += %D%/libsetup.a
+%C%_libsetup_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+%C%_libsetup_a_SOURCES = \
+	%D%/config.c %D%/config.h \
+	%D%/config-file.c %D%/config-file.h \
+	%D%/stack.c %D%/stack.h
