@@ -3,4 +3,5 @@ noinst_LIBRARIES += %D%/libsetup.a
 %C%_libsetup_a_SOURCES = \
 	%D%/config.c %D%/config.h \
 	%D%/config-file.c %D%/config-file.h \
+	%D%/option.c %D%/option.h \
 	%D%/stack.c %D%/stack.h

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * THE option table, and what a row of it can do. Only config.c uses it. Threads: none.
+ */
+#ifndef EVFS_SETUP_OPTION_H
+#define EVFS_SETUP_OPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/rc.h"
+#include "setup/config.h"
+
+enum option_type { OPTION_FLAG, OPTION_SIZE, OPTION_DURATION, OPTION_COUNT, OPTION_ENUM, OPTION_PATH };
+
+struct option {
+	const char *key, *env;
+	enum option_type type;
+	size_t offset;		/* in struct config */
+	const char *fallback;	/* NULL: none */
+	const char *help;
+	const char *const *names;	/* OPTION_ENUM */
+	uint64_t min, max;	/* of a size, a duration (ms), a count */
+};
+
+extern const struct option option_table[];
+extern const size_t option_count;
+
+/* NULL: no such option. */
+const struct option *option_by_key(const char *key);
+const struct option *option_by_env(const char *env);
+/* RC_INVALID with the nearest key, or environment name. */
+enum rc option_unknown(const char *word, bool env, struct why *why) _must_check_;
+
+/* Set it in c from text (NULL: stands without '='). RC_INVALID says what is expected. */
+enum rc option_set(struct config *c, const struct option *o, const char *text, enum config_origin origin,
+		   struct why *why) _must_check_;
+/* False: it has no value. */
+bool option_is_set(const struct config *c, const struct option *o);
+/* Append the value as option_set reads it, paths in quotes. */
+void option_print(const struct config *c, const struct option *o, struct buf *out);
+
+/* *out (freed before) becomes path, from the root. */
+enum rc option_absolute(const char *path, char **out, struct why *why) _must_check_;
+
+#endif
