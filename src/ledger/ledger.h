@@ -158,6 +158,7 @@ struct ledger_state {
 	uint64_t commits;		/* the commit counter */
 	int64_t now_us, floor_us;	/* the ledger's clock; no recorded time is below the floor */
 	bool alone;			/* no other process has this store's ledger open */
+	bool complete;			/* the whole store was re-seeded under this seeding: a stream that is not there is new */
 	uint64_t streams, pending, late, unseeded;
 };
 /* RC_NOT_FOUND: the ledger is gone. RC_CORRUPT: damaged; why says how to rebuild it. */

@@ -49,7 +49,6 @@ struct store_seeding {
 	uint64_t noticed_ms;			/* … and when (clock_boot_ms) */
 	uint64_t seen;			/* the seeding that the view was last told of */
 	bool seen_valid;
-	bool complete;			/* every stream is re-seeded, as far as this process knows */
 };
 
 struct store {
@@ -67,8 +66,8 @@ struct store {
 	pthread_mutex_t view_lock;	/* guards view's making */
 	_Atomic(struct view *) view;
 
-	pthread_mutex_t health_lock;	/* guards the four below */
-	enum rc ledger_rc, objects_rc;
+	_Atomic int ledger_rc, objects_rc;	/* of the last use of each part */
+	pthread_mutex_t health_lock;	/* guards the two below */
 	struct why ledger_why, objects_why;
 
 	store_notice_fn *notice;
@@ -124,6 +123,8 @@ void store_settle_stop(struct store *s);
 /* Sweep once: claim, deliver. */
 enum rc store_sweep_once(struct store *s, size_t max, bool all, size_t *n_r, struct why *why) _must_check_;
 void store_sweep_kick(struct store *s);
+/* True once store_sweep_stop was called: long work ends early. */
+bool store_sweep_ending(struct store *s);
 enum rc store_sweep_start(struct store *s, struct why *why) _must_check_;
 void store_sweep_stop(struct store *s);
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store-settle.c - what is stored is made durable and settled, in batches, off the caller's path.
+ *
+ * Losing a queued entry at any point is harmless: its row stays pending, a sweeper finds the object and settles it.
+ */
+#include "config.h"
+#include "store/store-private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+
+#define SETTLE_BATCH 500	/* rows in one ledger transaction: appends wait for it */
+#define SETTLE_QUEUE_MAX 100000	/* what is beyond is left to the sweeper */
+#define SETTLE_DELAY_MS 500	/* a sync for each event would cost more than the events */
+#define SETTLE_SHARE 9		/* syncing takes at most a tenth of the time */
+
+void store_settle_add(struct store *s, int64_t stream, uint64_t number, const char *event_id)
+{
+	struct store_settle *t = &s->settle;
+	_cleanup_(freep) char *copy = strdup(event_id);
+	if (!copy)
+		return;
+
+	pthread_mutex_lock(&t->lock);
+	if (t->n == t->cap && t->cap < SETTLE_QUEUE_MAX) {
+		size_t cap = t->cap ? t->cap * 2 : 256;
+		struct settle_ref *refs = realloc(t->refs, cap * sizeof(*refs));
+		if (refs) {
+			t->refs = refs;
+			t->cap = cap;
+		}
+	}
+	if (t->n < t->cap) {
+		t->refs[t->n++] = (struct settle_ref){ stream, number, TAKE_PTR(copy) };
+		if (t->n == 1)
+			pthread_cond_signal(&t->more);
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+static void settle_batch(struct store *s, struct settle_ref *refs, size_t n)
+{
+	struct ledger_ref batch[SETTLE_BATCH];
+	for (size_t from = 0; from < n; from += SETTLE_BATCH) {
+		size_t some = n - from < SETTLE_BATCH ? n - from : SETTLE_BATCH;
+		for (size_t i = 0; i < some; i++)
+			batch[i] = (struct ledger_ref){ refs[from + i].stream, refs[from + i].number, refs[from + i].event_id };
+		struct why why = { "" };
+		enum rc rc = ledger_settle(s->ledger, batch, some, &why);
+		store_saw_ledger(s, rc == RC_FENCED ? RC_OK : rc, &why);
+		if (rc == RC_OK)
+			STORE_COUNT(s, settled, some);
+	}
+}
+
+void store_settle_flush(struct store *s)
+{
+	struct store_settle *t = &s->settle;
+
+	pthread_mutex_lock(&t->lock);
+	struct settle_ref *refs = TAKE_PTR(t->refs);
+	size_t n = t->n;
+	t->n = t->cap = 0;
+	pthread_mutex_unlock(&t->lock);
+	if (!n) {
+		free(refs);
+		return;
+	}
+
+	struct why why = { "" };
+	STORE_COUNT(s, syncs, 1);
+	FAILPOINT("store-settle-before-sync");
+	enum rc rc = object_sync(s->objects, &why);
+	store_saw_objects(s, rc, &why);
+	FAILPOINT("store-settle-after-sync");
+	if (rc == RC_OK)
+		settle_batch(s, refs, n);
+	for (size_t i = 0; i < n; i++)
+		free(refs[i].event_id);
+	free(refs);
+}
+
+/* Wait until ms are over or the end is called; true at the end. */
+static bool pause_locked(struct store_settle *t, uint64_t ms)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(ms / 1000);
+	until.tv_nsec += (long)(ms % 1000) * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	while (!t->stop)
+		if (pthread_cond_timedwait(&t->more, &t->lock, &until) == ETIMEDOUT)
+			break;
+	return t->stop;
+}
+
+static void *settle_main(void *arg)
+{
+	struct store *s = arg;
+	struct store_settle *t = &s->settle;
+	uint64_t delay = SETTLE_DELAY_MS;
+
+	for (bool last = false; !last; ) {
+		pthread_mutex_lock(&t->lock);
+		while (!t->n && !t->stop)
+			pthread_cond_wait(&t->more, &t->lock);
+		last = pause_locked(t, delay);
+		pthread_mutex_unlock(&t->lock);
+
+		uint64_t began = clock_boot_ms();
+		store_settle_flush(s);
+		uint64_t took = clock_boot_ms() - began;
+		delay = took * SETTLE_SHARE > SETTLE_DELAY_MS ? took * SETTLE_SHARE : SETTLE_DELAY_MS;
+	}
+	return NULL;
+}
+
+enum rc store_settle_start(struct store *s, struct why *why)
+{
+	int failed = pthread_create(&s->settle.thread, NULL, settle_main, s);
+	if (failed)
+		return rc_fail(RC_NO_MEMORY, why, "cannot start a thread: %s", strerror(failed));
+	s->settle.running = true;
+	return RC_OK;
+}
+
+void store_settle_stop(struct store *s)
+{
+	struct store_settle *t = &s->settle;
+	if (t->running) {
+		pthread_mutex_lock(&t->lock);
+		t->stop = true;
+		pthread_cond_broadcast(&t->more);
+		pthread_mutex_unlock(&t->lock);
+		pthread_join(t->thread, NULL);
+		t->running = false;
+	}
+	store_settle_flush(s);
+}
