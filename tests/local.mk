@@ -1,2 +1,9 @@
 include tests/unit/local.mk
 include tests/contract/local.mk
+include tests/rules/local.mk
+include tests/tools/local.mk
+EXTRA_DIST += tests/lib.sh
+# Where the shell tests find programs and sources; see tests/lib.sh.
+AM_TESTS_ENVIRONMENT = \
+	EVFS_BUILD='$(abs_top_builddir)'; export EVFS_BUILD; \
+	EVFS_SOURCE='$(abs_top_srcdir)'; export EVFS_SOURCE;
