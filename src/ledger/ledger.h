@@ -212,6 +212,9 @@ enum rc ledger_sqlite_open(struct ledger **out, const char *path, const char *uu
 /* Make an empty ledger, with no seeding yet. RC_EXISTS: there is a file. */
 enum rc ledger_sqlite_create(const char *path, const char *uuid, struct why *why) _must_check_;
 
+/* The version of the SQLite library, for --version. */
+const char *ledger_sqlite_version(void);
+
 /* What a fault wrapper does to every nth call of a kind (0: never). RC_UNCERTAIN: it happened, the reply was lost. */
 struct ledger_faults {
 	unsigned append_nth, settle_nth, claim_nth;
