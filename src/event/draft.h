@@ -38,7 +38,8 @@ void draft_release(struct draft *d);
 /*
  * Check one document for events.ndjson (design.md 7): event_type and data are needed; event_id, occurred_at, actor, metadata,
  * schema_version, expected_seq, aggregate_type, aggregate_id, sequence_number may be there; nothing else, nothing twice.
- * doc was scanned with JSON_STRICT. RC_INVALID names the key, what was expected and what was found.
+ * doc was scanned with JSON_STRICT. RC_INVALID names the key, what was expected and what was found, and the line and
+ * column within doc (both from 1). Texts that name something are neither empty nor hold a NUL.
  */
 enum rc draft_from_document(const struct json_value *doc, struct draft *out, struct why *why) _must_check_;
 
@@ -67,7 +68,7 @@ struct draft_pieces {
 #define DRAFT_PIECES_INIT { BUF_INIT, BUF_INIT, false, 0, { 0 } }
 void draft_pieces_release(struct draft_pieces *p);
 
-/* Render d for stream (type, id) under event_id (d's own if it has one must be the same). RC_NO_MEMORY. */
+/* Render d for stream (type, id) under event_id (d's own if it has one must be the same). RC_NO_MEMORY: out is as it was. */
 enum rc draft_render(const struct draft *d, const char *type, const char *id, const char *event_id,
 		     struct draft_pieces *out, struct why *why) _must_check_;
 

@@ -32,6 +32,9 @@ void time_format_index(const struct time_stamp *t, char out[TIME_TEXT_MAX]);
 /* "2025-12-18T09:05:03.123456Z" of microseconds since the epoch. */
 void time_format_us(int64_t us, char out[TIME_TEXT_MAX]);
 
+/* False when us lies, in UTC, outside the years 1 to 9999: no key can hold it. */
+bool time_in_calendar(int64_t us);
+
 /* The UTC day of us: year, month 1-12, day 1-31. */
 void time_day(int64_t us, int *year, int *month, int *day);
 /* The first microsecond of a UTC day; RC_INVALID for a date that does not exist. */
