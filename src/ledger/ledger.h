@@ -134,6 +134,7 @@ struct ledger_row {
 	const char *head, *tail;	/* unsettled, or settled less than 15 minutes ago: the body's pieces; else NULL */
 	size_t head_len, tail_len;
 	bool own_time;
+	const uint8_t *digest;		/* LEDGER_DIGEST_LEN bytes */
 	/* a stream */
 	uint64_t last;			/* its last number */
 	uint64_t settled_to;		/* every number up to here is settled or void */

@@ -8,4 +8,6 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/store-group.c \
 	%D%/store-seed.c \
 	%D%/store-settle.c \
-	%D%/store-sweep.c
+	%D%/store-sweep.c \
+	%D%/verify.c %D%/verify.h %D%/verify-private.h \
+	%D%/verify-indexed.c
