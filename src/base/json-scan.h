@@ -6,6 +6,8 @@
 #ifndef EVFS_BASE_JSON_SCAN_H
 #define EVFS_BASE_JSON_SCAN_H
 
+#include <string.h>
+
 #include "base/json.h"
 
 struct json_scanner {
@@ -70,10 +72,15 @@ static inline unsigned json_hex4(const char *p)
 /* Behind the good string whose opening quote is at p. */
 static inline const char *json_skip_string(const char *p)
 {
-	for (p++; *p != '"'; p++)
-		if (*p == '\\')
-			p++;
-	return p + 1;
+	const char *start = p;
+	for (;;) {
+		p = rawmemchr(p + 1, '"');
+		const char *escapes = p;
+		while (escapes - 1 > start && escapes[-1] == '\\')
+			escapes--;
+		if ((p - escapes) % 2 == 0)
+			return p + 1;
+	}
 }
 
 #endif
