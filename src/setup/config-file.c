@@ -21,7 +21,8 @@ static bool is_blank(char c)
 
 static bool is_key_char(char c, bool first)
 {
-	return c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (!first && c >= '0' && c <= '9');
+	return c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	       (!first && c >= '0' && c <= '9');
 }
 
 static void skip_line(struct reader *r)
@@ -30,7 +31,7 @@ static void skip_line(struct reader *r)
 		r->pos++;
 }
 
-/* One quoted part. In double quotes '\' keeps itself unless it stands before one of "\$` or the end of a line. */
+/* One quoted part. In double quotes '\' stays itself but before "\$` and the end of a line. */
 static enum rc read_quoted(struct reader *r, struct buf *out, struct why *why)
 {
 	unsigned begin = r->line;
@@ -114,7 +115,8 @@ static enum rc read_assignment(struct reader *r, config_file_fn *fn, void *arg, 
 	return fn(arg, begin, buf_text(&key), buf_text(&value), why);
 }
 
-enum rc config_file_parse(const char *text, size_t len, config_file_fn *fn, void *arg, struct why *why)
+enum rc config_file_parse(const char *text, size_t len, config_file_fn *fn, void *arg,
+			  struct why *why)
 {
 	struct reader r = { text, text + len, 1 };
 	while (r.pos < r.end) {

@@ -15,16 +15,18 @@
 
 /* What mount(8) and mount.fuse3 pass along and what means nothing here. */
 static const char *const generic[] = {
-	"rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "fail", "nofail", "_netdev", "dev", "nodev",
-	"suid", "nosuid", "exec", "noexec", "sync", "async", "dirsync", "atime", "noatime", "diratime", "nodiratime", "relatime",
-	"norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "default_permissions",
+	"rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "fail",
+	"nofail", "_netdev", "dev", "nodev", "suid", "nosuid", "exec", "noexec", "sync", "async",
+	"dirsync", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime",
+	"strictatime", "nostrictatime", "lazytime", "nolazytime", "default_permissions",
 };
 enum rc config_init(struct config *c, struct why *why)
 {
 	*c = (struct config){ .lists = BUF_INIT };
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
-		enum rc rc = o->fallback ? option_set(c, o, o->fallback, CONFIG_BUILT_IN, why) : RC_OK;
+		enum rc rc =
+			o->fallback ? option_set(c, o, o->fallback, CONFIG_BUILT_IN, why) : RC_OK;
 		if (rc)
 			return rc;
 	}
@@ -49,10 +51,14 @@ enum rc config_set_store(struct config *c, const char *text, struct why *why)
 		if (!strncmp(path, "localhost/", 10))
 			path += 9;
 		if (*path != '/')
-			return rc_fail(RC_INVALID, why, "\"%.200s\" is no store: expected file:///DIRECTORY", text);
+			return rc_fail(RC_INVALID, why, "\"%.200s\": expected file:///DIRECTORY",
+				       text);
 	} else if (strstr(text, "://")) {
-		return rc_fail(RC_INVALID, why, "\"%.200s\" is not a directory store; this version has directory stores "
-			       "only: DIRECTORY or file:///DIRECTORY", text);
+		return rc_fail(
+			RC_INVALID, why,
+			"\"%.200s\" is not a directory store, and this version knows no others: "
+			"expected DIRECTORY or file:///DIRECTORY",
+			text);
 	}
 	if (!*path)
 		return rc_fail(RC_INVALID, why, "STORE is empty: expected a directory");
@@ -77,7 +83,7 @@ static bool is_generic(const char *word)
 	return false;
 }
 
-/* One word of an -o list. only: apply this option alone (config must be known before the file is read). */
+/* One word of an -o list. only: apply this option alone (the file is read before the others). */
 static enum rc apply_word(struct config *c, char *word, const char *only, struct why *why)
 {
 	if (!*word || is_generic(word))
@@ -115,7 +121,8 @@ static enum rc apply_lists(struct config *c, const char *only, struct why *why)
 	return rc;
 }
 
-static enum rc apply_assignment(void *arg, unsigned line, const char *key, const char *value, struct why *why)
+static enum rc apply_assignment(void *arg, unsigned line, const char *key, const char *value,
+				struct why *why)
 {
 	struct config *c = arg;
 	const struct option *o = option_by_env(key);
@@ -126,7 +133,8 @@ static enum rc apply_assignment(void *arg, unsigned line, const char *key, const
 	else if (o)
 		rc = option_set(c, o, value, CONFIG_FILE, why);
 	else if (option_by_key(key))
-		rc = rc_fail(RC_INVALID, why, "\"%s\" is written \"%s\" in a file", key, option_by_key(key)->env);
+		rc = rc_fail(RC_INVALID, why, "\"%s\" is written \"%s\" in a file", key,
+			     option_by_key(key)->env);
 	else if (ours)
 		rc = option_unknown(key, true, why);
 	/* Other programs' variables may stand in the same file. */
@@ -142,10 +150,11 @@ static enum rc apply_file(struct config *c, struct why *why)
 	while (fd >= 0 && text.len <= 1 << 20 && (n = read(fd, part, sizeof(part))) > 0)
 		buf_add(&text, part, (size_t)n);
 	if (n < 0)
-		return rc_fail(errno == ENOENT ? RC_NOT_FOUND : errno == EACCES ? RC_DENIED : RC_INVALID, why,
+		return rc_fail(errno == EACCES ? RC_DENIED : RC_NOT_FOUND, why,
 			       "configuration file \"%s\": %s", c->config, strerror(errno));
 	if (n > 0)
-		return rc_fail(RC_INVALID, why, "configuration file \"%s\" is over 1 MiB", c->config);
+		return rc_fail(RC_INVALID, why, "configuration file \"%s\" is over 1 MiB",
+			       c->config);
 	if (buf_failed(&text))
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	enum rc rc = config_file_parse(buf_text(&text), text.len, apply_assignment, c, why);
@@ -170,7 +179,9 @@ static enum rc apply_environment(struct config *c, struct why *why)
 static enum rc choose_file(struct config *c, struct why *why)
 {
 	const char *env = getenv("EVFS_CONFIG");
-	enum rc rc = env && *env ? option_set(c, option_by_key("config"), env, CONFIG_ENVIRONMENT, why) : RC_OK;
+	enum rc rc = RC_OK;
+	if (env && *env)
+		rc = option_set(c, option_by_key("config"), env, CONFIG_ENVIRONMENT, why);
 	return rc ? rc : apply_lists(c, "config", why);
 }
 
@@ -204,10 +215,11 @@ enum rc config_finish(struct config *c, struct why *why)
 		rc = choose_cache(c, why);
 	return rc;
 }
-/* --- the mount's command line ------------------------------------------------------------------------------------- */
+/* --- the mount's command line --- */
 
-/* Letters behind one '-'. *list: true where the next word is an -o list; the rest of this word may be it. */
-static enum rc parse_letters(struct config *c, const char *letters, bool helper, const char **rest, struct why *why)
+/* Letters behind one '-'. *rest: what stands behind an 'o', NULL where there is none. */
+static enum rc parse_letters(struct config *c, const char *letters, bool helper, const char **rest,
+			     struct why *why)
 {
 	*rest = NULL;
 	for (; *letters; letters++) {
@@ -223,9 +235,10 @@ static enum rc parse_letters(struct config *c, const char *letters, bool helper,
 			break;
 		case 'd':
 		case 'f':
-			/* mount(8) means "fake" by it, and a helper that can't fake must not mount. */
+			/* mount(8) means "fake" by it: who can't fake must not mount. */
 			if (helper)
-				return rc_fail(RC_INVALID, why, "-%c is not for mount(8)", *letters);
+				return rc_fail(RC_INVALID, why, "-%c is not for mount(8)",
+					       *letters);
 			c->foreground = true;
 			if (*letters == 'd') {
 				enum rc rc = config_add_list(c, "log=debug", why);
@@ -240,7 +253,8 @@ static enum rc parse_letters(struct config *c, const char *letters, bool helper,
 				break;
 			/* fall through */
 		default:
-			return rc_fail(RC_INVALID, why, "unknown option \"-%c\"; --help lists them", *letters);
+			return rc_fail(RC_INVALID, why, "unknown option \"-%c\"; --help lists them",
+				       *letters);
 		}
 	}
 	return RC_OK;
@@ -252,10 +266,12 @@ static enum rc parse_name(struct config *c, const char *word, struct why *why)
 		return config_set_store(c, word, why);
 	if (!c->mountpoint)
 		return option_absolute(word, &c->mountpoint, why);
-	return rc_fail(RC_INVALID, why, "expected STORE and MOUNTPOINT, found also \"%.200s\"", word);
+	return rc_fail(RC_INVALID, why, "expected STORE and MOUNTPOINT, found also \"%.200s\"",
+		       word);
 }
 
-static enum rc parse_words(struct config *c, int argc, char *const *argv, bool helper, struct why *why)
+static enum rc parse_words(struct config *c, int argc, char *const *argv, bool helper,
+			   struct why *why)
 {
 	static const char *const long_words[] = { "--help", "--version" };
 	bool names_only = false;
@@ -271,9 +287,11 @@ static enum rc parse_words(struct config *c, int argc, char *const *argv, bool h
 		} else if (!strcmp(word, "--version")) {
 			c->version = true;
 		} else if (word[1] == '-') {
-			const char *nearest = config_nearest(word, long_words, ARRAY_SIZE(long_words));
-			rc = rc_fail(RC_INVALID, why, "unknown option \"%.64s\"; the nearest known one is \"%s\"", word,
-				     nearest ? nearest : "--help");
+			const char *nearest =
+				option_nearest(word, long_words, ARRAY_SIZE(long_words));
+			rc = rc_fail(RC_INVALID, why,
+				     "unknown option \"%.64s\"; the nearest known one is \"%s\"",
+				     word, nearest ? nearest : "--help");
 		} else {
 			rc = parse_letters(c, word + 1, helper, &rest, why);
 			if (!rc && rest && !*rest)
@@ -325,7 +343,14 @@ void config_help(struct buf *out)
 			buf_printf(out, " [%s]", o->fallback);
 		buf_add_char(out, '\n');
 	}
-	buf_add_text(out, "Each is also an environment variable: EVFS_TIMEOUT=10s, EVFS_RESTORE=yes …\n");
+	buf_add_text(
+		out,
+		"Each is also an environment variable: EVFS_TIMEOUT=10s, EVFS_RESTORE=yes …\n");
+}
+
+bool config_is_built_in(const struct config *c, const char *key)
+{
+	return c->origin[option_by_key(key) - option_table] == CONFIG_BUILT_IN;
 }
 
 /* A name in a comment must not end it. */
@@ -338,7 +363,9 @@ static void print_comment(const char *what, const char *text, struct buf *out)
 }
 
 static const char *const origin_text[] = {
-	[CONFIG_BUILT_IN] = "built in", [CONFIG_FILE] = "from the file", [CONFIG_ENVIRONMENT] = "from the environment",
+	[CONFIG_BUILT_IN] = "built in",
+	[CONFIG_FILE] = "from the file",
+	[CONFIG_ENVIRONMENT] = "from the environment",
 	[CONFIG_COMMAND_LINE] = "from the command line",
 };
 void config_print(const struct config *c, struct buf *out)
@@ -353,7 +380,8 @@ void config_print(const struct config *c, struct buf *out)
 		bool headed = false;
 		for (size_t i = 0; i < option_count; i++) {
 			const struct option *o = &option_table[i];
-			if ((int)c->origin[i] != origin || !option_is_set(c, o) || !strcmp(o->key, "config"))
+			if ((int)c->origin[i] != origin || !option_is_set(c, o) ||
+			    !strcmp(o->key, "config"))
 				continue;
 			if (!headed)
 				buf_printf(out, "# %s\n", origin_text[origin]);

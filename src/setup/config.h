@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Configuration: one table of options (name, environment variable, -o key, type, default, help) that feeds the
- * command line, the environment, -o config=FILE, --help and /.evfs/config (design.md 12).
+ * Configuration: one table of options (option.h) feeds the command line, the environment,
+ * -o config=FILE, --help and /.evfs/config (design.md 12).
  *
- * Order, the later one wins: built-in, file, environment, command line. Does not: open or check what is named.
- * Threads: none; a finished configuration is only read.
+ * Order, the later one wins: built-in, file, environment, command line. Does not: open or check
+ * what is named. Threads: none; a finished configuration is only read.
  */
 #ifndef EVFS_SETUP_CONFIG_H
 #define EVFS_SETUP_CONFIG_H
@@ -38,7 +38,7 @@ struct config {
 	uint64_t max_event;
 	uint64_t max_threads;
 	bool restore, ro, create, list_streams, allow_other;
-	char *cache;		/* directory of the catalogs, an absolute path; NULL: none can be told, keep it in memory */
+	char *cache; /* directory of the catalogs, from the root; NULL: keep them in memory */
 	char *config;		/* the file that was read; NULL: none */
 	enum log_level log;
 
@@ -52,9 +52,10 @@ enum rc config_init(struct config *c, struct why *why) _must_check_;
 void config_release(struct config *c);
 
 /*
- * A whole command line of the mount: evfs STORE MOUNTPOINT [-f] [-d] [-o LIST]… [-h|--help] [-V|--version], words in any order, also
- * as mount(8) and mount.fuse3 call it. c is initialised by this call and finished unless help or version was asked for.
- * RC_INVALID: wrong use, said in one line. Release in any case.
+ * A whole command line of the mount: evfs STORE MOUNTPOINT [-f] [-d] [-o LIST]… [-h|--help]
+ * [-V|--version], words in any order, also as mount(8) and mount.fuse3 call it. c is initialised
+ * by this call, and finished unless help or version was asked for. RC_INVALID: wrong use, said in
+ * one line. Release in any case.
  */
 enum rc config_parse(struct config *c, int argc, char *const *argv, struct why *why) _must_check_;
 
@@ -64,17 +65,18 @@ enum rc config_set_store(struct config *c, const char *text, struct why *why) _m
 /* Remember the options of one -o LIST ("a=b,c"). Commas inside of a value are written "\,". */
 enum rc config_add_list(struct config *c, const char *list, struct why *why) _must_check_;
 /*
- * Read file and environment, apply them and the lists in the order above. RC_INVALID: an unknown option (with the nearest known one),
- * or a bad value (with what is expected); RC_NOT_FOUND, RC_DENIED: the file.
+ * Read file and environment, apply them and the lists in the order above. RC_INVALID: an unknown
+ * option (with the nearest known one), or a bad value (with what is expected). RC_NOT_FOUND,
+ * RC_DENIED: the file.
  */
 enum rc config_finish(struct config *c, struct why *why) _must_check_;
 
 /* Append the lines of the option table for --help. */
 void config_help(struct buf *out);
-/* Append the configuration as a file that -o config= reads, with comments that say where each value comes from. */
+/* Append the configuration as a file that -o config= reads; comments say where values come from. */
 void config_print(const struct config *c, struct buf *out);
 
-/* The candidate nearest to word by edit distance, NULL if none is near. For messages. */
-const char *config_nearest(const char *word, const char *const *candidates, size_t n);
+/* True where nobody named the option with this key. */
+bool config_is_built_in(const struct config *c, const char *key);
 
 #endif

@@ -13,40 +13,62 @@
 #include "base/log.h"
 #include "store/store.h"
 
-static const char *const ack_names[] = { [STORE_ACK_STORED] = "stored", [STORE_ACK_COMMITTED] = "committed", NULL };
+static const char *const ack_names[] = {
+	[STORE_ACK_STORED] = "stored",
+	[STORE_ACK_COMMITTED] = "committed",
+	NULL,
+};
 static const char *const log_names[] = {
-	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug", NULL
+	[LOG_LEVEL_ERROR] = "error",
+	[LOG_LEVEL_WARNING] = "warning",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug",
+	NULL,
 };
 
+#define AT(member) .offset = offsetof(struct config, member)
+
 const struct option option_table[] = {
-	{ .key = "ack", .env = "EVFS_ACK", .type = OPTION_ENUM, .offset = offsetof(struct config, ack), .fallback = "stored",
-	  .names = ack_names, .help = "when an append is answered: its object is in the store, or it is durable in the ledger" },
-	{ .key = "timeout", .env = "EVFS_TIMEOUT", .type = OPTION_DURATION, .offset = offsetof(struct config, timeout_ms),
-	  .fallback = "10s", .min = 100, .max = 3600000, .help = "how long storing an object, or waiting for it, may take" },
-	{ .key = "fresh", .env = "EVFS_FRESH", .type = OPTION_DURATION, .offset = offsetof(struct config, fresh_ms),
-	  .fallback = "1s", .min = 0, .max = 3600000, .help = "how old the answer to \"is there more?\" may be" },
-	{ .key = "gap_wait", .env = "EVFS_GAP_WAIT", .type = OPTION_DURATION, .offset = offsetof(struct config, gap_wait_ms),
-	  .fallback = "5s", .min = 0, .max = 86400000, .help = "indexed layout: when a hole that another writer left is passed" },
-	{ .key = "max_event", .env = "EVFS_MAX_EVENT", .type = OPTION_SIZE, .offset = offsetof(struct config, max_event),
-	  .fallback = "1M", .min = 1024, .max = 64u << 20, .help = "the largest event, as stored" },
-	{ .key = "max_threads", .env = "EVFS_MAX_THREADS", .type = OPTION_COUNT, .offset = offsetof(struct config, max_threads),
-	  .fallback = "64", .min = 1, .max = 1000, .help = "how many requests are served at once" },
-	{ .key = "restore", .env = "EVFS_RESTORE", .type = OPTION_FLAG, .offset = offsetof(struct config, restore),
-	  .fallback = "no", .help = "a whole envelope with a higher number may leave the gap that was there" },
-	{ .key = "ro", .env = "EVFS_RO", .type = OPTION_FLAG, .offset = offsetof(struct config, ro),
-	  .fallback = "no", .help = "read only" },
-	{ .key = "create", .env = "EVFS_CREATE", .type = OPTION_FLAG, .offset = offsetof(struct config, create),
-	  .fallback = "no", .help = "make the store if there is none" },
-	{ .key = "list_streams", .env = "EVFS_LIST_STREAMS", .type = OPTION_FLAG, .offset = offsetof(struct config, list_streams),
-	  .fallback = "no", .help = "list events.ndjson in its directory" },
-	{ .key = "allow_other", .env = "EVFS_ALLOW_OTHER", .type = OPTION_FLAG, .offset = offsetof(struct config, allow_other),
-	  .fallback = "no", .help = "other users may use the mount, by its permissions" },
-	{ .key = "cache", .env = "EVFS_CACHE", .type = OPTION_PATH, .offset = offsetof(struct config, cache),
+	{ .key = "ack", .env = "EVFS_ACK", .type = OPTION_ENUM, AT(ack),
+	  .fallback = "stored", .names = ack_names,
+	  .help = "when an append is answered: stored, or durable in the ledger" },
+	{ .key = "timeout", .env = "EVFS_TIMEOUT", .type = OPTION_DURATION, AT(timeout_ms),
+	  .fallback = "10s", .min = 100, .max = 3600000,
+	  .help = "how long storing an object, or waiting for it, may take" },
+	{ .key = "fresh", .env = "EVFS_FRESH", .type = OPTION_DURATION, AT(fresh_ms),
+	  .fallback = "1s", .min = 0, .max = 3600000,
+	  .help = "how old the answer to \"is there more?\" may be" },
+	{ .key = "gap_wait", .env = "EVFS_GAP_WAIT", .type = OPTION_DURATION, AT(gap_wait_ms),
+	  .fallback = "5s", .min = 0, .max = 86400000,
+	  .help = "indexed layout: when another writer's hole is passed" },
+	{ .key = "max_event", .env = "EVFS_MAX_EVENT", .type = OPTION_SIZE, AT(max_event),
+	  .fallback = "1M", .min = 1024, .max = 64u << 20,
+	  .help = "the largest event, as stored" },
+	{ .key = "max_threads", .env = "EVFS_MAX_THREADS", .type = OPTION_COUNT, AT(max_threads),
+	  .fallback = "64", .min = 1, .max = 1000,
+	  .help = "how many requests are served at once" },
+	{ .key = "restore", .env = "EVFS_RESTORE", .type = OPTION_FLAG, AT(restore),
+	  .fallback = "no",
+	  .help = "a whole envelope may leave the gap before it that was there" },
+	{ .key = "ro", .env = "EVFS_RO", .type = OPTION_FLAG, AT(ro),
+	  .fallback = "no",
+	  .help = "read only" },
+	{ .key = "create", .env = "EVFS_CREATE", .type = OPTION_FLAG, AT(create),
+	  .fallback = "no",
+	  .help = "make the store if there is none" },
+	{ .key = "list_streams", .env = "EVFS_LIST_STREAMS", .type = OPTION_FLAG, AT(list_streams),
+	  .fallback = "no",
+	  .help = "list events.ndjson in its directory" },
+	{ .key = "allow_other", .env = "EVFS_ALLOW_OTHER", .type = OPTION_FLAG, AT(allow_other),
+	  .fallback = "no",
+	  .help = "other users may use the mount, by its permissions" },
+	{ .key = "cache", .env = "EVFS_CACHE", .type = OPTION_PATH, AT(cache),
 	  .help = "directory of the catalogs [$XDG_CACHE_HOME/evfs or ~/.cache/evfs]" },
-	{ .key = "config", .env = "EVFS_CONFIG", .type = OPTION_PATH, .offset = offsetof(struct config, config),
-	  .help = "read options from a file, KEY=value a line" },
-	{ .key = "log", .env = "EVFS_LOG", .type = OPTION_ENUM, .offset = offsetof(struct config, log), .fallback = "info",
-	  .names = log_names, .help = "what is logged; -d is debug" },
+	{ .key = "config", .env = "EVFS_CONFIG", .type = OPTION_PATH, AT(config),
+	  .help = "read options from a file, EVFS_TIMEOUT=10s a line" },
+	{ .key = "log", .env = "EVFS_LOG", .type = OPTION_ENUM, AT(log),
+	  .fallback = "info", .names = log_names,
+	  .help = "what is logged; -d is debug" },
 };
 const size_t option_count = ARRAY_SIZE(option_table);
 _Static_assert(ARRAY_SIZE(option_table) <= CONFIG_OPTIONS_MAX, "the table outgrew struct config");
@@ -90,7 +112,8 @@ static size_t edit_distance(const char *a, const char *b)
 		d[0][j] = j;
 	for (size_t i = 1; i <= n; i++)
 		for (size_t j = 1; j <= m; j++) {
-			size_t best = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+			size_t best = least(least(d[i - 1][j], d[i][j - 1]) + 1,
+					    d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
 				best = least(best, d[i - 2][j - 2] + 1);
 			d[i][j] = best;
@@ -98,7 +121,7 @@ static size_t edit_distance(const char *a, const char *b)
 	return d[n][m];
 }
 
-const char *config_nearest(const char *word, const char *const *candidates, size_t n)
+const char *option_nearest(const char *word, const char *const *candidates, size_t n)
 {
 	const char *nearest = NULL;
 	size_t best = strlen(word) / 2 + 1;
@@ -117,9 +140,11 @@ enum rc option_unknown(const char *word, bool env, struct why *why)
 	const char *known[ARRAY_SIZE(option_table)];
 	for (size_t i = 0; i < option_count; i++)
 		known[i] = env ? option_table[i].env : option_table[i].key;
-	const char *nearest = config_nearest(word, known, ARRAY_SIZE(known));
+	const char *nearest = option_nearest(word, known, ARRAY_SIZE(known));
 	if (nearest)
-		return rc_fail(RC_INVALID, why, "unknown option \"%.64s\"; the nearest known one is \"%s\"", word, nearest);
+		return rc_fail(RC_INVALID, why,
+			       "unknown option \"%.64s\"; the nearest known one is \"%s\"", word,
+			       nearest);
 	return rc_fail(RC_INVALID, why, "unknown option \"%.64s\"; --help lists them", word);
 }
 struct unit {
@@ -127,13 +152,21 @@ struct unit {
 	uint64_t factor;
 };
 static const struct unit size_units[] = {
-	{ "", 1 }, { "K", 1024 }, { "M", 1024 * 1024 }, { "G", 1024 * 1024 * 1024 }, { "k", 1024 }, { "m", 1024 * 1024 },
-	{ "KiB", 1024 }, { "MiB", 1024 * 1024 }, { "GiB", 1024 * 1024 * 1024 }, { NULL, 0 }
+	{ "", 1 }, { "K", 1024 }, { "M", 1024 * 1024 }, { "k", 1024 }, { "m", 1024 * 1024 },
+	{ "KiB", 1024 }, { "MiB", 1024 * 1024 }, { NULL, 0 }
 };
-static const struct unit duration_units[] = {
-	{ "", 1000 }, { "s", 1000 }, { "ms", 1 }, { "min", 60000 }, { "m", 60000 }, { "h", 3600000 }, { NULL, 0 }
-};
+static const struct unit duration_units[] = { { "", 1000 },	{ "s", 1000 },	{ "ms", 1 },
+					      { "min", 60000 }, { "m", 60000 }, { "h", 3600000 },
+					      { NULL, 0 } };
 static const struct unit count_units[] = { { "", 1 }, { NULL, 0 } };
+static const struct {
+	const char *name;
+	const struct unit *units;
+} number_forms[] = {
+	[OPTION_SIZE] = { "a size like 512K or 1M,", size_units },
+	[OPTION_DURATION] = { "a duration like 10s or 500ms,", duration_units },
+	[OPTION_COUNT] = { "a number", count_units },
+};
 
 /* Digits and a unit. False: another form, or a number too great for 64 bits. */
 static bool parse_number(const char *text, const struct unit *units, uint64_t *out)
@@ -143,7 +176,8 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t *o
 	if (*p < '0' || *p > '9')
 		return false;
 	for (; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+		if (__builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
 			return false;
 	for (; units->name; units++)
 		if (!strcmp(p, units->name))
@@ -188,7 +222,11 @@ static enum rc bad_value(const struct option *o, const char *text, struct why *w
 		break;
 	case OPTION_ENUM:
 		for (size_t i = 0; o->names[i]; i++)
-			buf_printf(&expected, "%s%s", i == 0 ? "" : o->names[i + 1] ? ", " : " or ", o->names[i]);
+			buf_printf(&expected, "%s%s",
+				   i == 0	     ? ""
+				   : o->names[i + 1] ? ", "
+						     : " or ",
+				   o->names[i]);
 		break;
 	case OPTION_PATH:
 		buf_add_text(&expected, "a path");
@@ -196,21 +234,25 @@ static enum rc bad_value(const struct option *o, const char *text, struct why *w
 	case OPTION_SIZE:
 	case OPTION_DURATION:
 	case OPTION_COUNT:
-		buf_printf(&expected, "%s from ", o->type == OPTION_SIZE ? "a size like 512K or 1M," :
-			   o->type == OPTION_DURATION ? "a duration like 10s or 500ms," : "a number");
+		buf_add_text(&expected, number_forms[o->type].name);
+		buf_add_text(&expected, " from ");
 		format_number(o, o->min, &expected);
 		buf_add_text(&expected, " to ");
 		format_number(o, o->max, &expected);
 		break;
 	}
 	if (!text)
-		return rc_fail(RC_INVALID, why, "option \"%s\" needs a value: %s", o->key, buf_text(&expected));
-	return rc_fail(RC_INVALID, why, "option \"%s\": expected %s, found \"%.64s\"", o->key, buf_text(&expected), text);
+		return rc_fail(RC_INVALID, why, "option \"%s\" needs a value: %s", o->key,
+			       buf_text(&expected));
+	return rc_fail(RC_INVALID, why, "option \"%s\": expected %s, found \"%.64s\"", o->key,
+		       buf_text(&expected), text);
 }
 
 static bool parse_flag(const char *text, bool *out)
 {
-	static const char *const yes[] = { "yes", "true", "on", "1" }, *const no[] = { "no", "false", "off", "0" };
+	static const char *const yes[] = { "yes", "true", "on", "1" }, *const no[] = { "no",
+										       "false",
+										       "off", "0" };
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
 		if (!strcmp(text, yes[i]) || !strcmp(text, no[i])) {
 			*out = !strcmp(text, yes[i]);
@@ -226,7 +268,8 @@ enum rc option_absolute(const char *path, char **out, struct why *why)
 	if (*path != '/') {
 		_cleanup_(freep) char *here = getcwd(NULL, 0);
 		if (!here)
-			return rc_fail(RC_NOT_FOUND, why, "the current directory: %s", strerror(errno));
+			return rc_fail(RC_NOT_FOUND, why, "the current directory: %s",
+				       strerror(errno));
 		buf_add_text(&full, here);
 		if (strcmp(here, "/"))
 			buf_add_char(&full, '/');
@@ -280,8 +323,8 @@ enum rc option_set(struct config *c, const struct option *o, const char *text,
 	case OPTION_SIZE:
 	case OPTION_DURATION:
 	case OPTION_COUNT:
-		if (!text || !parse_number(text, o->type == OPTION_SIZE ? size_units : o->type == OPTION_DURATION ? duration_units :
-					   count_units, &n) || n < o->min || n > o->max)
+		if (!text || !parse_number(text, number_forms[o->type].units, &n) || n < o->min ||
+		    n > o->max)
 			return bad_value(o, text, why);
 		*(uint64_t *)field(c, o) = n;
 		break;
@@ -289,7 +332,8 @@ enum rc option_set(struct config *c, const struct option *o, const char *text,
 	c->origin[o - option_table] = origin;
 	return RC_OK;
 }
-_Static_assert(sizeof(enum store_ack) == sizeof(unsigned) && sizeof(enum log_level) == sizeof(unsigned), "see OPTION_ENUM");
+_Static_assert(sizeof(enum store_ack) == sizeof(unsigned), "see OPTION_ENUM");
+_Static_assert(sizeof(enum log_level) == sizeof(unsigned), "see OPTION_ENUM");
 bool option_is_set(const struct config *c, const struct option *o)
 {
 	return o->type != OPTION_PATH || *(char *const *)((const char *)c + o->offset);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * THE option table, and what a row of it can do. Only config.c uses it. Threads: none.
+ * THE option table, and what a row of it can do, for config.c; and the search for the nearest
+ * word, for all who name words. Threads: none.
  */
 #ifndef EVFS_SETUP_OPTION_H
 #define EVFS_SETUP_OPTION_H
@@ -13,7 +14,14 @@
 #include "base/rc.h"
 #include "setup/config.h"
 
-enum option_type { OPTION_FLAG, OPTION_SIZE, OPTION_DURATION, OPTION_COUNT, OPTION_ENUM, OPTION_PATH };
+enum option_type {
+	OPTION_FLAG,
+	OPTION_SIZE,
+	OPTION_DURATION,
+	OPTION_COUNT,
+	OPTION_ENUM,
+	OPTION_PATH
+};
 
 struct option {
 	const char *key, *env;
@@ -35,8 +43,8 @@ const struct option *option_by_env(const char *env);
 enum rc option_unknown(const char *word, bool env, struct why *why) _must_check_;
 
 /* Set it in c from text (NULL: stands without '='). RC_INVALID says what is expected. */
-enum rc option_set(struct config *c, const struct option *o, const char *text, enum config_origin origin,
-		   struct why *why) _must_check_;
+enum rc option_set(struct config *c, const struct option *o, const char *text,
+		   enum config_origin origin, struct why *why) _must_check_;
 /* False: it has no value. */
 bool option_is_set(const struct config *c, const struct option *o);
 /* Append the value as option_set reads it, paths in quotes. */
@@ -44,5 +52,8 @@ void option_print(const struct config *c, const struct option *o, struct buf *ou
 
 /* *out (freed before) becomes path, from the root. */
 enum rc option_absolute(const char *path, char **out, struct why *why) _must_check_;
+
+/* The candidate nearest to word by edit distance, NULL if none is near. */
+const char *option_nearest(const char *word, const char *const *candidates, size_t n);
 
 #endif
