@@ -203,7 +203,7 @@ static enum rc assemble(struct store **out, const struct config *c, struct parts
 	return store_new(out, TAKE_PTR(p->objects), TAKE_PTR(p->ledger), &p->info, &options, why);
 }
 
-/* -o create: make what init makes. Where that is refused, the opening says what is wrong, if it is. */
+/* -o create: make what init makes. Where that is refused, the opening says what is wrong. */
 static enum rc create_missing(const struct config *c, struct why *why)
 {
 	struct stack_made made;

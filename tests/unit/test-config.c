@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test-config.c - the option table and its sources. */
+#include "config.h"
+#include "setup/config.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+static struct config c;
+static struct why why;
+static char file[64];
+
+static void begin(void)
+{
+	static const char *const names[] = {
+		"EVFS_ACK",	  "EVFS_TIMEOUT",      "EVFS_FRESH",	   "EVFS_GAP_WAIT",
+		"EVFS_MAX_EVENT", "EVFS_MAX_THREADS",  "EVFS_RESTORE",	   "EVFS_RO",
+		"EVFS_CREATE",	  "EVFS_LIST_STREAMS", "EVFS_ALLOW_OTHER", "EVFS_CACHE",
+		"EVFS_CONFIG",	  "EVFS_LOG"
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		unsetenv(names[i]);
+	setenv("XDG_CACHE_HOME", "/cache", 1);
+	why.text[0] = '\0';
+}
+
+static void end(void)
+{
+	config_release(&c);
+	if (*file)
+		unlink(file);
+	*file = '\0';
+}
+
+/* Parse "evfs /s /m" and up to six words more. */
+#define PARSE(...) \
+	parse((char *[]){ (char *)"evfs", (char *)"/s", (char *)"/m", __VA_ARGS__, NULL })
+static enum rc parse(char *const *argv)
+{
+	int argc = 0;
+	while (argv[argc])
+		argc++;
+	return config_parse(&c, argc, argv, &why);
+}
+
+#define WORD(text) ((char *)(text))
+
+static void write_file(const char *text)
+{
+	snprintf(file, sizeof(file), "/tmp/evfs-test-config.XXXXXX");
+	_cleanup_(closep) int fd = mkstemp(file);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+static enum rc parse_with_file(const char *text)
+{
+	char list[128];
+	write_file(text);
+	snprintf(list, sizeof(list), "config=%s", file);
+	return PARSE(WORD("-o"), list);
+}
+
+START_TEST(built_in_values_stand_where_nothing_is_named)
+{
+	ck_assert_int_eq(PARSE(NULL), RC_OK);
+	ck_assert_str_eq(c.store, "/s");
+	ck_assert_str_eq(c.mountpoint, "/m");
+	ck_assert_int_eq(c.ack, STORE_ACK_STORED);
+	ck_assert_uint_eq(c.timeout_ms, 10000);
+	ck_assert_uint_eq(c.fresh_ms, 1000);
+	ck_assert_uint_eq(c.gap_wait_ms, 5000);
+	ck_assert_uint_eq(c.max_event, 1 << 20);
+	ck_assert_uint_eq(c.max_threads, 64);
+	ck_assert_int_eq(c.log, LOG_LEVEL_INFO);
+	ck_assert(!c.restore && !c.ro && !c.create && !c.list_streams && !c.allow_other &&
+		  !c.foreground);
+	ck_assert_str_eq(c.cache, "/cache/evfs");
+	ck_assert(config_is_built_in(&c, "timeout"));
+}
+END_TEST
+
+START_TEST(words_may_come_in_any_order_and_form)
+{
+	char *const argv[] = { WORD("evfs"),	   WORD("-fd"), WORD("-oack=committed,restore"),
+			       WORD("file:///s/"), WORD("-o"),	WORD("timeout=500ms"),
+			       WORD("--"),	   WORD("-m"),	NULL };
+	ck_assert_msg(parse(argv) == RC_OK, "%s", why.text);
+	ck_assert_str_eq(c.store, "/s");
+	ck_assert_ptr_nonnull(strstr(c.mountpoint, "/-m"));
+	ck_assert_int_eq(c.mountpoint[0], '/');
+	ck_assert(c.foreground && c.restore);
+	ck_assert_int_eq(c.log, LOG_LEVEL_DEBUG);
+	ck_assert_int_eq(c.ack, STORE_ACK_COMMITTED);
+	ck_assert_uint_eq(c.timeout_ms, 500);
+	ck_assert(!config_is_built_in(&c, "timeout"));
+}
+END_TEST
+
+START_TEST(the_command_line_wins_over_environment_over_file)
+{
+	setenv("EVFS_TIMEOUT", "2s", 1);
+	setenv("EVFS_FRESH", "2s", 1);
+	write_file("EVFS_TIMEOUT=1s\nEVFS_FRESH=1s\nEVFS_GAP_WAIT=1s\n");
+	setenv("EVFS_CONFIG", file, 1);
+	ck_assert_msg(PARSE(WORD("-o"), WORD("timeout=3s")) == RC_OK, "%s", why.text);
+	ck_assert_uint_eq(c.timeout_ms, 3000);
+	ck_assert_uint_eq(c.fresh_ms, 2000);
+	ck_assert_uint_eq(c.gap_wait_ms, 1000);
+}
+END_TEST
+
+START_TEST(a_file_is_read_as_systemd_does)
+{
+	ck_assert_msg(
+		parse_with_file(
+			"# comment\n; another\n\nAWS_REGION=eu\n  EVFS_TIMEOUT = \"7s\"  \n"
+			"EVFS_CACHE='/a b'\"/c\\\"d\"\nEVFS_FRESH=1\\\n00ms\nEVFS_RESTORE=yes") ==
+			RC_OK,
+		"%s", why.text);
+	ck_assert_uint_eq(c.timeout_ms, 7000);
+	ck_assert_uint_eq(c.fresh_ms, 100);
+	ck_assert_str_eq(c.cache, "/a b/c\"d");
+	ck_assert(c.restore);
+}
+END_TEST
+
+START_TEST(a_bad_file_is_named_with_its_line)
+{
+	ck_assert_int_eq(parse_with_file("\nEVFS_TIMEOUT=10s\nEVFS_TIMOUT=1s\n"), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, file));
+	ck_assert_ptr_nonnull(strstr(why.text, "line 3: unknown option \"EVFS_TIMOUT\""));
+	ck_assert_ptr_nonnull(strstr(why.text, "nearest known one is \"EVFS_TIMEOUT\""));
+	end();
+	ck_assert_int_eq(parse_with_file("timeout=10s\n"), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "written \"EVFS_TIMEOUT\""));
+	end();
+	ck_assert_int_eq(parse_with_file("EVFS_TIMEOUT=\"10s\n"), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "line 1: no closing \""));
+	end();
+	ck_assert_int_eq(parse_with_file("EVFS_TIMEOUT\n"), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "line 1: expected KEY=value"));
+	end();
+	ck_assert_int_eq(PARSE(WORD("-oconfig=/no/such/file")), RC_NOT_FOUND);
+	ck_assert_ptr_nonnull(strstr(why.text, "/no/such/file"));
+}
+END_TEST
+
+static const struct {
+	const char *list, *text;
+} bad[] = {
+	{ "timout=1s", "unknown option \"timout\"; the nearest known one is \"timeout\"" },
+	{ "list_steams", "the nearest known one is \"list_streams\"" },
+	{ "allow_root", "the nearest known one is \"allow_other\"" },
+	{ "zzzzzzzzzzzz", "unknown option \"zzzzzzzzzzzz\"; --help lists them" },
+	{ "timeout",
+	  "option \"timeout\" needs a value: a duration like 10s or 500ms, from 100ms to 3600s" },
+	{ "timeout=", "option \"timeout\": expected a duration" },
+	{ "timeout=ten", "found \"ten\"" },
+	{ "timeout=10x", "found \"10x\"" },
+	{ "timeout=-1", "found \"-1\"" },
+	{ "timeout=1ms",
+	  "expected a duration like 10s or 500ms, from 100ms to 3600s, found \"1ms\"" },
+	{ "timeout=99999999999999999999s", "expected a duration" },
+	{ "timeout=18446744073709551615h", "expected a duration" },
+	{ "max_event=1T",
+	  "option \"max_event\": expected a size like 512K or 1M, from 1K to 64M, found \"1T\"" },
+	{ "max_threads=0",
+	  "option \"max_threads\": expected a number from 1 to 1000, found \"0\"" },
+	{ "ack=sometimes", "option \"ack\": expected stored or committed, found \"sometimes\"" },
+	{ "log=loud", "option \"log\": expected error, warning, info or debug, found \"loud\"" },
+	{ "restore=maybe", "option \"restore\": expected yes or no, found \"maybe\"" },
+	{ "cache", "option \"cache\" needs a value: a path" },
+};
+
+START_TEST(a_bad_option_says_what_is_expected)
+{
+	ck_assert_int_eq(PARSE(WORD("-o"), WORD(bad[_i].list)), RC_INVALID);
+	ck_assert_msg(strstr(why.text, bad[_i].text), "%s: %s", bad[_i].list, why.text);
+}
+END_TEST
+
+START_TEST(a_bad_environment_variable_is_named)
+{
+	setenv("EVFS_ACK", "maybe", 1);
+	ck_assert_int_eq(PARSE(NULL), RC_INVALID);
+	ck_assert_ptr_nonnull(
+		strstr(why.text, "environment variable EVFS_ACK: option \"ack\": expected"));
+	end();
+	setenv("EVFS_ACK", "", 1);
+	ck_assert_int_eq(PARSE(NULL), RC_OK);
+}
+END_TEST
+
+START_TEST(what_mount_passes_along_is_ignored)
+{
+	ck_assert_int_eq(
+		PARSE(WORD("-o"),
+		      WORD("rw,defaults,noauto,user,nofail,_netdev,nodev,nosuid,x-systemd.automount,,"
+			   "comment=x,ro")),
+		RC_OK);
+	ck_assert(c.ro);
+	end();
+	char *const helper[] = { WORD("/sbin/mount.evfs"),
+				 WORD("/s"),
+				 WORD("/m"),
+				 WORD("-n"),
+				 WORD("-sv"),
+				 WORD("-o"),
+				 WORD("rw"),
+				 NULL };
+	ck_assert_msg(parse(helper) == RC_OK, "%s", why.text);
+	end();
+	char *const fake[] = { WORD("/sbin/mount.evfs"), WORD("/s"), WORD("/m"), WORD("-f"), NULL };
+	ck_assert_int_eq(parse(fake), RC_INVALID);
+}
+END_TEST
+
+START_TEST(a_comma_may_stand_in_a_value)
+{
+	ck_assert_int_eq(PARSE(WORD("-o"), WORD("cache=/a\\,b,restore")), RC_OK);
+	ck_assert_str_eq(c.cache, "/a,b");
+	ck_assert(c.restore);
+}
+END_TEST
+
+START_TEST(wrong_words_are_refused)
+{
+	char *const one[] = { WORD("evfs"), WORD("/s"), NULL };
+	ck_assert_int_eq(parse(one), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "expected STORE and MOUNTPOINT"));
+	end();
+	ck_assert_int_eq(PARSE(WORD("/third")), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "/third"));
+	end();
+	ck_assert_int_eq(PARSE(WORD("-x")), RC_INVALID);
+	end();
+	ck_assert_int_eq(PARSE(WORD("-o")), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "-o needs"));
+	end();
+	ck_assert_int_eq(PARSE(WORD("--hepl")), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "--help"));
+}
+END_TEST
+
+START_TEST(a_store_is_a_directory)
+{
+	char *const s3[] = { WORD("evfs"), WORD("s3://bucket"), WORD("/m"), NULL };
+	ck_assert_int_eq(parse(s3), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "\"s3://bucket\" is not a directory store"));
+	end();
+	char *const host[] = { WORD("evfs"), WORD("file://host/dir"), WORD("/m"), NULL };
+	ck_assert_int_eq(parse(host), RC_INVALID);
+	end();
+	char *const relative[] = { WORD("evfs"), WORD("./a/b//"), WORD("/m"), NULL };
+	_cleanup_(freep) char *here = getcwd(NULL, 0);
+	char expected[4096];
+	snprintf(expected, sizeof(expected), "%s/a/b", here);
+	ck_assert_int_eq(parse(relative), RC_OK);
+	ck_assert_str_eq(c.store, expected);
+}
+END_TEST
+
+START_TEST(help_is_asked_for_before_anything_is_checked)
+{
+	char *const help[] = { WORD("evfs"), WORD("--help"), NULL };
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	ck_assert_int_eq(parse(help), RC_OK);
+	ck_assert(c.help);
+	config_help(&text);
+	ck_assert_ptr_nonnull(strstr(text.data, "ack=stored|committed"));
+	ck_assert_ptr_nonnull(strstr(text.data, "[10s]"));
+}
+END_TEST
+
+START_TEST(what_is_printed_reads_back_the_same)
+{
+	_cleanup_(buf_release) struct buf first = BUF_INIT, second = BUF_INIT;
+	ck_assert_int_eq(
+		PARSE(WORD("-o"),
+		      WORD("ack=committed,timeout=1500ms,max_event=100K,restore,log=error,cache=/a \"$b")),
+		RC_OK);
+	config_print(&c, &first);
+	ck_assert_ptr_nonnull(
+		strstr(first.data,
+		       "# from the command line\nEVFS_ACK=committed\nEVFS_TIMEOUT=1500ms\n"));
+	ck_assert_ptr_nonnull(strstr(first.data, "# built in\n"));
+	ck_assert_ptr_nonnull(strstr(first.data, "EVFS_FRESH=1s\n"));
+	end();
+	ck_assert_msg(parse_with_file(first.data) == RC_OK, "%s", why.text);
+	ck_assert_int_eq(c.ack, STORE_ACK_COMMITTED);
+	ck_assert_uint_eq(c.timeout_ms, 1500);
+	ck_assert_uint_eq(c.max_event, 100 << 10);
+	ck_assert(c.restore);
+	ck_assert_int_eq(c.log, LOG_LEVEL_ERROR);
+	ck_assert_str_eq(c.cache, "/a \"$b");
+	config_print(&c, &second);
+	ck_assert_ptr_nonnull(strstr(second.data, "# from the file\n"));
+}
+END_TEST
+
+START_TEST(without_a_home_there_is_no_cache)
+{
+	unsetenv("XDG_CACHE_HOME");
+	setenv("HOME", "/h", 1);
+	ck_assert_int_eq(PARSE(NULL), RC_OK);
+	ck_assert_str_eq(c.cache, "/h/.cache/evfs");
+	end();
+	unsetenv("HOME");
+	ck_assert_int_eq(PARSE(NULL), RC_OK);
+	if (geteuid() == 0)
+		ck_assert_str_eq(c.cache, "/var/cache/evfs");
+	else
+		ck_assert_ptr_null(c.cache);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("config");
+	TCase *t = tcase_create("config");
+	tcase_add_checked_fixture(t, begin, end);
+	tcase_add_test(t, built_in_values_stand_where_nothing_is_named);
+	tcase_add_test(t, words_may_come_in_any_order_and_form);
+	tcase_add_test(t, the_command_line_wins_over_environment_over_file);
+	tcase_add_test(t, a_file_is_read_as_systemd_does);
+	tcase_add_test(t, a_bad_file_is_named_with_its_line);
+	tcase_add_loop_test(t, a_bad_option_says_what_is_expected, 0, (int)ARRAY_SIZE(bad));
+	tcase_add_test(t, a_bad_environment_variable_is_named);
+	tcase_add_test(t, what_mount_passes_along_is_ignored);
+	tcase_add_test(t, a_comma_may_stand_in_a_value);
+	tcase_add_test(t, wrong_words_are_refused);
+	tcase_add_test(t, a_store_is_a_directory);
+	tcase_add_test(t, help_is_asked_for_before_anything_is_checked);
+	tcase_add_test(t, what_is_printed_reads_back_the_same);
+	tcase_add_test(t, without_a_home_there_is_no_cache);
+	suite_add_tcase(suite, t);
+
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
