@@ -2,5 +2,9 @@ noinst_LIBRARIES += %D%/libobject.a
 %C%_libobject_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_libobject_a_SOURCES = \
 	%D%/object.c %D%/object.h \
-	%D%/object-dir.c \
-	%D%/object-fault.c
+	%D%/object-dir.c %D%/object-dir.h \
+	%D%/object-dir-list.c \
+	%D%/object-dir-put.c \
+	%D%/object-dir-temp.c \
+	%D%/object-fault.c \
+	%D%/pool.c %D%/pool.h

@@ -29,7 +29,7 @@ struct object_put {
 	/*
 	 * out. RC_OK: created. RC_EXISTS: the key is taken, nothing changed (same bytes or not: look).
 	 * RC_TEMPORARY: nothing happened (also: the deadline had passed). RC_UNCERTAIN: read the key before any retry.
-	 * RC_NO_SPACE, RC_DENIED, RC_INVALID (no such key is possible): nothing happened.
+	 * RC_NO_SPACE, RC_DENIED, RC_INVALID (no such key is possible), RC_TOO_LARGE (over OBJECT_MAX): nothing happened.
 	 */
 	enum rc rc;
 	struct why why;
@@ -61,7 +61,7 @@ enum rc object_get(struct object_store *s, struct object_get *items, size_t n) _
 
 struct object_info {
 	const char *key;	/* the callback's only */
-	bool is_prefix;		/* with OBJECT_LIST_SHALLOW: "a/b/", stands for all that begins so */
+	bool is_prefix;		/* with OBJECT_LIST_SHALLOW: "a/b/", stands for all that begins so (directory: perhaps nothing) */
 	uint64_t size;		/* of an object */
 	int64_t recorded_us, modified_us;	/* recorded_us is 0 where a listing does not tell (S3) */
 };
@@ -74,7 +74,8 @@ typedef bool object_list_fn(void *arg, const struct object_info *info);
 /*
  * Tell fn of the objects whose key begins with prefix ("" or ending in '/'), in byte order of the keys, only those after
  * the key `after` (NULL: from the first). Shallow: only those with no '/' behind prefix, and prefixes for the rest.
- * Nothing there is RC_OK without a call. Files of the backend's own and unfinished objects are not told.
+ * Nothing there is RC_OK without a call. Files of the backend's own and unfinished objects are not told, and what is
+ * below ".evfs/" only for a prefix that begins so. A prefix is told if it is itself after `after`.
  */
 enum rc object_list(struct object_store *s, const char *prefix, const char *after, enum object_list_flags flags,
 		    object_list_fn *fn, void *arg, struct why *why) _must_check_;
@@ -84,12 +85,16 @@ enum rc object_stat(struct object_store *s, const char *key, struct object_info 
 
 /*
  * Write a mutable object (store.json, seeding.json, checkpoints): create it (tag NULL) or replace the version with this tag.
- * Durable on return. RC_CONFLICT: another version is there. new_tag may be NULL.
+ * Durable on return. RC_CONFLICT: another version is there. RC_UNCERTAIN: written, but perhaps not durable.
+ * new_tag may be NULL. Of two at once one wins, among all processes.
  */
 enum rc object_replace(struct object_store *s, const char *key, const void *buf, size_t len, const char *tag,
 		       char new_tag[OBJECT_TAG_MAX], struct why *why) _must_check_;
 
-/* Everything that object_put created before this call is durable after it. */
+/*
+ * Everything that object_put created before this call is durable after it. A directory whose disk once reported a lost
+ * write never says so again: RC_TEMPORARY until it is opened anew.
+ */
 enum rc object_sync(struct object_store *s, struct why *why) _must_check_;
 
 /*

@@ -1,0 +1,7 @@
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-object
+TESTS += %D%/test-object
+%C%_test_object_SOURCES = %D%/test-object.c
+%C%_test_object_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_object_LDADD = src/object/libobject.a src/base/libbase.a $(CRYPTO_LIBS) $(CHECK_LIBS)
+endif
