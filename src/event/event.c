@@ -55,6 +55,7 @@ void event_release(struct event *e)
 struct members {
 	struct json_value value[EVENT_KEYS];
 	bool older;	/* the shape of contracts.md F7 */
+	bool lossy;	/* read for event_parse_lossy */
 };
 
 static void find_members(const struct json_value *doc, struct members *m)
@@ -87,6 +88,20 @@ static enum rc wrong_type(enum event_key key, const char *expected, const struct
 		       json_type_name(v->type));
 }
 
+/* Each NUL as the two bytes that no UTF-8 has. */
+static void hide_nul(struct buf *text)
+{
+	struct buf hidden = BUF_INIT;
+	for (size_t i = 0; i < text->len; i++) {
+		if (text->data[i])
+			buf_add_char(&hidden, text->data[i]);
+		else
+			buf_add(&hidden, "\xc0\x80", 2);
+	}
+	buf_release(text);
+	*text = hidden;
+}
+
 enum presence { REQUIRED, MAY_BE_MISSING, MAY_BE_NULL };
 
 /* A member that is text; *out stays NULL where it may be missing, or null, and is. */
@@ -103,8 +118,11 @@ static enum rc take_text(const struct members *m, enum event_key key, enum prese
 
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	json_string(v, &text);
-	if (strlen(buf_text(&text)) != text.len)
-		return rc_fail(RC_INVALID, why, "'%s' holds a NUL character", key_names[key]);
+	if (memchr(buf_text(&text), '\0', text.len)) {
+		if (!m->lossy)
+			return rc_fail(RC_INVALID, why, "'%s' holds a NUL character", key_names[key]);
+		hide_nul(&text);
+	}
 	*out = buf_take(&text, NULL);
 	return *out ? RC_OK : no_memory(why);
 }
@@ -284,6 +302,7 @@ static enum rc parse(const char *text, size_t len, bool lossy, struct event *out
 	if (doc.type != JSON_OBJECT)
 		return rc_fail(RC_INVALID, why, "expected an object, found %s", json_type_name(doc.type));
 	find_members(&doc, &m);
+	m.lossy = lossy;
 	if (m.older && !lossy)
 		return rc_fail(RC_INVALID, why, "an event of an older shape ('timestamp', 'payload' and "
 			       "'aggregate_version' instead of 'occurred_at' and 'data'): it must be migrated");
@@ -307,10 +326,28 @@ enum rc event_parse_lossy(const char *text, size_t len, struct event *out, struc
 
 static void add_text_or_null(const char *text, struct buf *out)
 {
-	if (text)
-		json_quote(text, strlen(text), out);
-	else
+	if (!text) {
 		buf_add_text(out, "null");
+		return;
+	}
+	size_t start = out->len;
+	json_quote(text, strlen(text), out);
+	/* of event_parse_lossy: a hidden NUL */
+	const char *hidden = buf_failed(out) ? NULL : strstr(out->data + start, "\xc0\x80");
+	if (!hidden)
+		return;
+	_cleanup_(buf_release) struct buf quoted = BUF_INIT;
+	buf_add_text(&quoted, out->data + start);
+	out->failed |= buf_failed(&quoted);
+	out->len = start;
+	for (const char *p = buf_text(&quoted); *p; p++) {
+		if (strncmp(p, "\xc0\x80", 2)) {
+			buf_add_char(out, *p);
+			continue;
+		}
+		buf_add_text(out, "\\u0000");
+		p++;
+	}
 }
 
 void event_write(const struct event *e, struct buf *out)

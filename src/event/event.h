@@ -51,8 +51,9 @@ void event_release(struct event *e);
 enum rc event_parse(const char *text, size_t len, struct event *out, struct why *why) _must_check_;
 
 /*
- * The same, but an older shape is read as the established reader does: payload and time are lost (contracts.md F8).
- * To compare with that reader; nothing else wants it.
+ * The same, but all that the established reader takes is read: an older shape, of which payload and time are lost
+ * (contracts.md F8), and NUL characters in texts, which stand in the struct as the two bytes C0 80 (no UTF-8 has them)
+ * and are written as \u0000 again. To compare with that reader; nothing else wants it.
  */
 enum rc event_parse_lossy(const char *text, size_t len, struct event *out, struct why *why) _must_check_;
 

@@ -5,3 +5,31 @@ TESTS += %D%/test-config
 %C%_test_config_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 %C%_test_config_LDADD = src/setup/libsetup.a src/base/libbase.a $(CRYPTO_LIBS) $(CHECK_LIBS)
 endif
+
+# json, time, name, key, draft, and the recorded vectors of the established system
+if HAVE_CHECK
+event_units = %D%/test-json %D%/test-time %D%/test-name %D%/test-key %D%/test-draft %D%/test-vectors
+check_PROGRAMS += $(event_units)
+TESTS += $(event_units)
+event_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+event_ldadd = src/event/libevent.a src/base/libbase.a $(CHECK_LIBS) $(CRYPTO_LIBS)
+%C%_test_json_SOURCES = %D%/test-json.c
+%C%_test_json_CFLAGS = $(event_cflags)
+%C%_test_json_LDADD = $(event_ldadd)
+%C%_test_time_SOURCES = %D%/test-time.c
+%C%_test_time_CFLAGS = $(event_cflags)
+%C%_test_time_LDADD = $(event_ldadd)
+%C%_test_name_SOURCES = %D%/test-name.c
+%C%_test_name_CFLAGS = $(event_cflags)
+%C%_test_name_LDADD = $(event_ldadd)
+%C%_test_key_SOURCES = %D%/test-key.c
+%C%_test_key_CFLAGS = $(event_cflags)
+%C%_test_key_LDADD = $(event_ldadd)
+%C%_test_draft_SOURCES = %D%/test-draft.c
+%C%_test_draft_CFLAGS = $(event_cflags)
+%C%_test_draft_LDADD = $(event_ldadd)
+%C%_test_vectors_SOURCES = %D%/test-vectors.c %D%/established.c %D%/established.h
+%C%_test_vectors_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS_DEFAULT='"$(abs_top_srcdir)/../shared/vectors"'
+%C%_test_vectors_CFLAGS = $(event_cflags)
+%C%_test_vectors_LDADD = $(event_ldadd)
+endif
