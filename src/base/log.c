@@ -25,7 +25,7 @@ void log_open(const char *program, enum log_level level, bool to_syslog)
 		openlog(program, LOG_PID, LOG_DAEMON);
 }
 
-static void log_line(enum log_level level, const char *fmt, va_list ap)
+static void _printf_(2, 0) log_line(enum log_level level, const char *fmt, va_list ap)
 {
 	char text[1024];
 	if (level > log_max)

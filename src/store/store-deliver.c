@@ -45,6 +45,20 @@ static void stored(struct store *s, struct deliver_item *item)
 	store_settle_add(s, item->stream, item->number, item->event_id);
 }
 
+/*
+ * After a power cut a file that was never synced may be there cut short. It was never settled, so nobody relies on it, and the
+ * pending row has the whole of it.
+ */
+static enum rc mend(struct store *s, struct deliver_item *item, const struct object_get *found, struct why *why)
+{
+	enum rc rc = object_replace(s->objects, item->key, item->body, item->len, found->tag, NULL, why);
+	if (rc != RC_OK)
+		return rc_prefix(RC_TEMPORARY, why, "'%s' is cut short (%zu of %zu bytes)", item->key, found->len, item->len);
+	store_note(s, NULL, NULL, RC_OK, "'%s' was cut short (%zu of %zu bytes), stored again", item->key, found->len, item->len);
+	stored(s, item);
+	return RC_OK;
+}
+
 /* A key that is taken, or may be: our bytes are as good as a success; other bytes mean that S3 is ahead of the ledger. */
 static enum rc look(struct store *s, struct deliver_item *item, struct why *why)
 {
@@ -57,6 +71,8 @@ static enum rc look(struct store *s, struct deliver_item *item, struct why *why)
 			stored(s, item);
 			return RC_OK;
 		}
+		if (get.len < item->len && !memcmp(body, item->body, get.len))
+			return mend(s, item, &get, why);
 		return rc_fail(RC_FENCED, why, "'%s' holds other bytes than event '%s' has", item->key, item->event_id);
 	}
 	if (rc == RC_NOT_FOUND)
