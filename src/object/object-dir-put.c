@@ -93,7 +93,7 @@ static enum rc publish(struct object_dir_temp *t, struct parent *p, const char *
 	int err = 0;
 
 	for (int i = 0; i < TRIES; i++) {
-		int dir_fd;
+		int dir_fd = -1;
 		err = parent_open(d, p, key, len, &dir_fd);
 		if (err == ENOENT) {
 			err = object_dir_temp_make_dirs(d, key, len);
@@ -254,7 +254,7 @@ static enum rc place(struct object_dir_temp *t, const char *key, bool replaces, 
 		return rc == RC_EXISTS ? RC_CONFLICT : rc;
 	}
 	const char *slash = strrchr(key, '/');
-	int dir_fd, err = parent_open(t->d, &p, key, slash ? (size_t)(slash - key) : 0, &dir_fd);
+	int dir_fd = -1, err = parent_open(t->d, &p, key, slash ? (size_t)(slash - key) : 0, &dir_fd);
 	if (!err)
 		err = object_dir_temp_rename(t, dir_fd, slash ? slash + 1 : key);
 	return err ? object_dir_fail(t->d, err, why, "replace", key) : RC_OK;
