@@ -11,21 +11,25 @@
 #include "base/cleanup.h"
 #include "base/json-scan.h"
 
-#define EXPONENT_DIGITS_MAX 15	/* an exponent so long fits an int64_t, with room to add the digits before it */
-#define DOUBLE_EXPONENT_MAX 308	/* of the first digit of the largest double */
+/* An exponent so long fits an int64_t, with room to add the digits before it. */
+#define EXPONENT_DIGITS_MAX 15
+#define DOUBLE_EXPONENT_MAX 308 /* of the first digit of the largest double */
 
 /* A member of an object that is being written: where it stands in out. */
 struct member {
 	size_t key, key_len, end;
-	size_t place;	/* where the first member of that key stood */
+	size_t place; /* where the first member of that key stood */
 };
 
-/* One pass over the text, without looking ahead; containers call each other, to the depth the scan allowed. */
+/*
+ * One pass over the text, without looking ahead; containers call each other, to the depth the scan
+ * allowed.
+ */
 struct form {
 	const char *p, *end;
 	struct buf *out;
 	bool canonical;
-	struct member *members;	/* a stack: those of the innermost object stand last */
+	struct member *members; /* a stack: those of the innermost object stand last */
 	size_t n, cap;
 	struct buf scratch;
 };
@@ -35,9 +39,9 @@ static void write_value(struct form *f);
 /* A number in its parts. Points into the text. */
 struct number {
 	bool negative, zero;
-	const char *whole, *fraction;	/* digits */
+	const char *whole, *fraction; /* digits */
 	size_t whole_len, fraction_len;
-	const char *exponent;		/* sign and digits, NULL if there is none */
+	const char *exponent; /* sign and digits, NULL if there is none */
 	size_t exponent_len;
 };
 
@@ -67,12 +71,12 @@ static struct number number_split(const char *text, size_t len)
 /* False when it has too many digits. */
 static bool exponent_value(const struct number *n, int64_t *out)
 {
-	const char *p = n->exponent, *end = p + n->exponent_len;
-	bool negative = n->exponent && *p == '-';
 	int64_t e = 0;
 	*out = 0;
 	if (!n->exponent)
 		return true;
+	const char *p = n->exponent, *end = p + n->exponent_len;
+	bool negative = *p == '-';
 	if (*p == '-' || *p == '+')
 		p++;
 	while (p < end && *p == '0')
@@ -91,7 +95,10 @@ static char digit_at(const struct number *n, size_t i)
 	return i < n->whole_len ? n->whole[i] : n->fraction[i - n->whole_len];
 }
 
-/* Digits without zeros at either end, and an exponent unless it is 0: equal exactly for equal numbers. */
+/*
+ * Digits without zeros at either end, and an exponent unless it is 0: equal exactly for equal
+ * numbers.
+ */
 static void number_canonical(const char *text, size_t len, struct buf *out)
 {
 	struct number n = number_split(text, len);
@@ -153,7 +160,8 @@ static void write_number(struct form *f)
 {
 	const char *text = f->p;
 	bool integer = true;
-	while (f->p < f->end && !json_is_blank(*f->p) && *f->p != ',' && *f->p != ']' && *f->p != '}') {
+	while (f->p < f->end && !json_is_blank(*f->p) && *f->p != ',' && *f->p != ']' &&
+	       *f->p != '}') {
 		if (*f->p == '.' || *f->p == 'e' || *f->p == 'E')
 			integer = false;
 		f->p++;
@@ -233,7 +241,10 @@ static bool in_order(const struct member *m, size_t n, const char *out)
 	return true;
 }
 
-/* Write the members from m[0] to m[n - 1] again: of equal keys the last, sorted or each in the place of the first. */
+/*
+ * Write the members from m[0] to m[n - 1] again: of equal keys the last, sorted or each in the
+ * place of the first.
+ */
 static void arrange_members(struct form *f, struct member *m, size_t n)
 {
 	struct buf *out = f->out;
@@ -333,7 +344,9 @@ static void write_value(struct form *f)
 
 static void write_form(const struct json_value *v, bool canonical, struct buf *out)
 {
-	struct form f = { .p = v->text, .end = v->text + v->len, .out = out, .canonical = canonical };
+	struct form f = {
+		.p = v->text, .end = v->text + v->len, .out = out, .canonical = canonical
+	};
 	buf_reserve(out, v->len);
 	write_value(&f);
 	free(f.members);

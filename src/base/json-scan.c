@@ -7,7 +7,15 @@
 #include <string.h>
 
 /* What may stand next. */
-enum next { NEXT_VALUE, NEXT_VALUE_OR_END, NEXT_KEY, NEXT_KEY_OR_END, NEXT_COLON, NEXT_COMMA_OR_END, NEXT_NOTHING };
+enum next {
+	NEXT_VALUE,
+	NEXT_VALUE_OR_END,
+	NEXT_KEY,
+	NEXT_KEY_OR_END,
+	NEXT_COLON,
+	NEXT_COMMA_OR_END,
+	NEXT_NOTHING
+};
 
 int json_scan_utf8(const char *p, const char *end)
 {
@@ -22,10 +30,10 @@ int json_scan_utf8(const char *p, const char *end)
 		return 0;
 	len = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
 	switch (c) {
-	case 0xe0: low = 0xa0; break;	/* overlong */
-	case 0xed: high = 0x9f; break;	/* surrogates */
-	case 0xf0: low = 0x90; break;	/* overlong */
-	case 0xf4: high = 0x8f; break;	/* above U+10FFFF */
+	case 0xe0: low = 0xa0; break;  /* overlong */
+	case 0xed: high = 0x9f; break; /* surrogates */
+	case 0xf0: low = 0x90; break;  /* overlong */
+	case 0xf4: high = 0x8f; break; /* above U+10FFFF */
 	}
 	for (int i = 1; i < len; i++) {
 		if ((size_t)i == room)
@@ -75,7 +83,8 @@ static enum json_scan scan_hex4(struct json_scanner *s, unsigned *unit_r)
 /* What follows a backslash. */
 static enum json_scan scan_escape(struct json_scanner *s)
 {
-	const char *lone = "a surrogate escape stands alone: \\ud800 to \\udfff come in pairs, high then low";
+	const char *lone =
+		"a surrogate escape stands alone: \\ud800 to \\udfff come in pairs, high then low";
 	if (s->p == s->end)
 		return partial(s, "the rest of an escape");
 	if (*s->p != 'u') {
@@ -133,7 +142,8 @@ static enum json_scan scan_string(struct json_scanner *s)
 				return broken(s, "valid UTF-8");
 			s->p += n;
 		} else if (c < 0x20) {
-			return broken(s, "an escape such as \\n for a control character in a string");
+			return broken(s,
+				      "an escape such as \\n for a control character in a string");
 		} else {
 			s->p++;
 		}
@@ -205,15 +215,9 @@ static enum json_scan scan_scalar(struct json_scanner *s, enum json_type *type_r
 		*type_r = JSON_STRING;
 		s->p++;
 		return scan_string(s);
-	case 't':
-		*type_r = JSON_TRUE;
-		return scan_word(s, "true");
-	case 'f':
-		*type_r = JSON_FALSE;
-		return scan_word(s, "false");
-	case 'n':
-		*type_r = JSON_NULL;
-		return scan_word(s, "null");
+	case 't': *type_r = JSON_TRUE; return scan_word(s, "true");
+	case 'f': *type_r = JSON_FALSE; return scan_word(s, "false");
+	case 'n': *type_r = JSON_NULL; return scan_word(s, "null");
 	case 'N':
 		if (s->dialect == JSON_LAX) {
 			*type_r = JSON_NUMBER;
@@ -247,13 +251,13 @@ static enum json_scan scan_open(struct json_scanner *s)
 static const char *next_name(enum next next, bool in_object)
 {
 	switch (next) {
-	case NEXT_VALUE:	return "a value";
-	case NEXT_VALUE_OR_END:	return "a value or ']'";
-	case NEXT_KEY:		return "a key in '\"'";
-	case NEXT_KEY_OR_END:	return "a key in '\"' or '}'";
-	case NEXT_COLON:	return "':'";
-	case NEXT_COMMA_OR_END:	return in_object ? "',' or '}'" : "',' or ']'";
-	case NEXT_NOTHING:	break;
+	case NEXT_VALUE: return "a value";
+	case NEXT_VALUE_OR_END: return "a value or ']'";
+	case NEXT_KEY: return "a key in '\"'";
+	case NEXT_KEY_OR_END: return "a key in '\"' or '}'";
+	case NEXT_COLON: return "':'";
+	case NEXT_COMMA_OR_END: return in_object ? "',' or '}'" : "',' or ']'";
+	case NEXT_NOTHING: break;
 	}
 	return "nothing";
 }
@@ -304,11 +308,10 @@ static enum json_scan scan_token(struct json_scanner *s, enum next *next, enum j
 		if (c != (in_object ? '}' : ']'))
 			return broken(s, expected);
 		break;
-	case NEXT_NOTHING:
-		return broken(s, expected);
+	case NEXT_NOTHING: return broken(s, expected);
 	}
 
-	*type = in_object ? JSON_OBJECT : JSON_ARRAY;	/* the end of a container */
+	*type = in_object ? JSON_OBJECT : JSON_ARRAY; /* the end of a container */
 	s->p++;
 	s->depth--;
 	*next = s->depth ? NEXT_COMMA_OR_END : NEXT_NOTHING;
@@ -327,7 +330,8 @@ enum json_scan json_scan_value(struct json_scanner *s, struct json_value *value_
 	while (next != NEXT_NOTHING) {
 		s->p = json_skip_blanks(s->p, s->end);
 		if (s->p == s->end)
-			return partial(s, next_name(next, s->depth && s->open[s->depth - 1] == '{'));
+			return partial(s,
+				       next_name(next, s->depth && s->open[s->depth - 1] == '{'));
 		enum json_scan r = scan_token(s, &next, &type);
 		if (r != JSON_COMPLETE)
 			return r;
@@ -354,7 +358,8 @@ static void describe_found(const struct json_scanner *s, char out[40])
 		snprintf(out, 40, "the byte 0x%02x", c);
 	else {
 		int n = c >= 0x80 ? json_scan_utf8(s->p, s->end) : 1;
-		while (json_is_letter((char)c) && n < 16 && s->p + n < s->end && json_is_letter(s->p[n]))
+		while (json_is_letter((char)c) && n < 16 && s->p + n < s->end &&
+		       json_is_letter(s->p[n]))
 			n++;
 		snprintf(out, 40, "'%.*s'", n, s->p);
 	}

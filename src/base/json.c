@@ -20,8 +20,9 @@ size_t json_utf8(const char *text, size_t len)
 	return (size_t)(p - text);
 }
 
-enum json_scan json_scan(const char *text, size_t len, enum json_dialect dialect, unsigned first_line,
-			 struct json_value *value_r, size_t *used_r, struct why *why)
+enum json_scan json_scan(const char *text, size_t len, enum json_dialect dialect,
+			 unsigned first_line, struct json_value *value_r, size_t *used_r,
+			 struct why *why)
 {
 	struct json_scanner s = { .text = text, .p = text, .end = text + len, .dialect = dialect };
 	enum json_scan r = json_scan_value(&s, value_r);
@@ -32,20 +33,15 @@ enum json_scan json_scan(const char *text, size_t len, enum json_dialect dialect
 			return JSON_PARTIAL;
 		*used_r = (size_t)(s.p - text);
 		break;
-	case JSON_EMPTY:
-		*used_r = len;
-		break;
-	case JSON_BROKEN:
-		json_scan_explain(&s, first_line, why);
-		break;
-	case JSON_PARTIAL:
-		break;
+	case JSON_EMPTY: *used_r = len; break;
+	case JSON_BROKEN: json_scan_explain(&s, first_line, why); break;
+	case JSON_PARTIAL: break;
 	}
 	return r;
 }
 
-enum rc json_parse(const char *text, size_t len, enum json_dialect dialect, struct json_value *value_r,
-		   struct why *why)
+enum rc json_parse(const char *text, size_t len, enum json_dialect dialect,
+		   struct json_value *value_r, struct why *why)
 {
 	struct json_scanner s = { .text = text, .p = text, .end = text + len, .dialect = dialect };
 	struct json_value value;
@@ -58,14 +54,9 @@ enum rc json_parse(const char *text, size_t len, enum json_dialect dialect, stru
 		}
 		s.expected = "nothing after the document";
 		break;
-	case JSON_EMPTY:
-		s.expected = "a value";
-		break;
-	case JSON_PARTIAL:
-		s.p = s.end;
-		break;
-	case JSON_BROKEN:
-		break;
+	case JSON_EMPTY: s.expected = "a value"; break;
+	case JSON_PARTIAL: s.p = s.end; break;
+	case JSON_BROKEN: break;
 	}
 	return json_scan_explain(&s, 1, why);
 }
@@ -127,7 +118,7 @@ bool json_iter_next(struct json_iter *it, struct json_value *key_r, struct json_
 		return false;
 	bool in_object = it->end[-1] == '}';
 	p = json_skip_blanks(p, it->end);
-	p = json_skip_blanks(p + 1, it->end);	/* past '{', '[', ',' or the end */
+	p = json_skip_blanks(p + 1, it->end); /* past '{', '[', ',' or the end */
 	if (p == it->end || *p == '}' || *p == ']') {
 		it->pos = it->end;
 		return false;
@@ -214,7 +205,9 @@ bool json_string_is(const struct json_value *v, const char *text)
 
 void json_quote(const char *text, size_t len, struct buf *out)
 {
-	static const char letters[0x20] = { ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't' };
+	static const char letters[0x20] = {
+		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+	};
 	const char *end = text + len, *run = text;
 
 	buf_add_char(out, '"');
@@ -271,13 +264,13 @@ bool json_u64(const struct json_value *v, uint64_t *out)
 const char *json_type_name(enum json_type type)
 {
 	switch (type) {
-	case JSON_NULL:		return "null";
-	case JSON_FALSE:	return "false";
-	case JSON_TRUE:		return "true";
-	case JSON_NUMBER:	return "a number";
-	case JSON_STRING:	return "a string";
-	case JSON_ARRAY:	return "an array";
-	case JSON_OBJECT:	return "an object";
+	case JSON_NULL: return "null";
+	case JSON_FALSE: return "false";
+	case JSON_TRUE: return "true";
+	case JSON_NUMBER: return "a number";
+	case JSON_STRING: return "a string";
+	case JSON_ARRAY: return "an array";
+	case JSON_OBJECT: return "an object";
 	}
 	return "nothing";
 }

@@ -2,9 +2,10 @@
 /*
  * A JSON scanner (RFC 8259) that keeps every value's own bytes.
  *
- * Guarantees: a value that was scanned strictly is valid JSON in valid UTF-8, no deeper than the limit. Numbers are
- * checked, never converted: any size and any number of digits survives.
- * Does not: build a tree, allocate (but for what appends to a buf), copy the text. Pure; any thread.
+ * Guarantees: a value that was scanned strictly is valid JSON in valid UTF-8, no deeper than the
+ * limit. Numbers are checked, never converted: any size and any number of digits survives.
+ * Does not: build a tree, allocate (but for what appends to a buf), copy the text. Pure; any
+ * thread.
  */
 #ifndef EVFS_BASE_JSON_H
 #define EVFS_BASE_JSON_H
@@ -16,7 +17,15 @@
 #include "base/buf.h"
 #include "base/rc.h"
 
-enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+	JSON_NULL,
+	JSON_FALSE,
+	JSON_TRUE,
+	JSON_NUMBER,
+	JSON_STRING,
+	JSON_ARRAY,
+	JSON_OBJECT
+};
 
 /* One scanned value: its text inside the document, without blanks around it. */
 struct json_value {
@@ -25,35 +34,39 @@ struct json_value {
 	size_t len;
 };
 
-#define JSON_DEPTH_STRICT 128	/* what a writer may nest */
-#define JSON_DEPTH_LAX 201	/* what a reader of stored events accepts: 199 arrays in a member of data */
+#define JSON_DEPTH_STRICT 128 /* what a writer may nest */
+#define JSON_DEPTH_LAX 201    /* a reader of stored events: 199 arrays in a member of data */
 
 /* How the text is read. */
 enum json_dialect {
-	JSON_STRICT,	/* RFC 8259; lone surrogates refused; depth JSON_DEPTH_STRICT */
-	JSON_LAX,	/* also NaN, Infinity, -Infinity (contracts.md A2); depth JSON_DEPTH_LAX */
+	JSON_STRICT, /* RFC 8259; lone surrogates refused; depth JSON_DEPTH_STRICT */
+	JSON_LAX,    /* also NaN, Infinity, -Infinity (contracts.md A2); depth JSON_DEPTH_LAX */
 };
 
 enum json_scan {
-	JSON_COMPLETE,	/* *value_r is set */
-	JSON_PARTIAL,	/* good so far, the text ends inside the value */
-	JSON_EMPTY,	/* nothing but blanks */
-	JSON_BROKEN,	/* why says what was expected, what was found, line and column (from 1; a column is a byte) */
+	JSON_COMPLETE, /* *value_r is set */
+	JSON_PARTIAL,  /* good so far, the text ends inside the value */
+	JSON_EMPTY,    /* nothing but blanks */
+	JSON_BROKEN,   /* why: expected, found, line and column (both from 1, in bytes) */
 };
 
 /*
- * Scan the first value of text. *used_r: how many bytes it took, blanks before it included (JSON_EMPTY: all).
- * A top-level number is complete only if something follows it.
- * first_line: the number that the text's first line has in messages.
+ * Scan the first value of text. *used_r: how many bytes it took, blanks before it included
+ * (JSON_EMPTY: all). A top-level number is complete only if something follows it. first_line: the
+ * number that the text's first line has in messages.
  */
-enum json_scan json_scan(const char *text, size_t len, enum json_dialect dialect, unsigned first_line,
-			 struct json_value *value_r, size_t *used_r, struct why *why) _must_check_;
+enum json_scan json_scan(const char *text, size_t len, enum json_dialect dialect,
+			 unsigned first_line, struct json_value *value_r, size_t *used_r,
+			 struct why *why) _must_check_;
 
 /* Scan a text that is one value and nothing else. RC_INVALID with line and column. */
-enum rc json_parse(const char *text, size_t len, enum json_dialect dialect, struct json_value *value_r,
-		   struct why *why) _must_check_;
+enum rc json_parse(const char *text, size_t len, enum json_dialect dialect,
+		   struct json_value *value_r, struct why *why) _must_check_;
 
-/* Walk over the members of a scanned object, or the elements of a scanned array (key is then untouched). */
+/*
+ * Walk over the members of a scanned object, or the elements of a scanned array (key is then
+ * untouched).
+ */
 struct json_iter {
 	const char *pos, *end;
 };
@@ -70,7 +83,10 @@ bool json_string_is(const struct json_value *v, const char *text);
 /* Append the scanned string's characters as UTF-8 (\u0000 becomes a NUL byte). */
 void json_string(const struct json_value *v, struct buf *out);
 
-/* Append text of len bytes as a JSON string with quotes, escaped as contracts.md A2 says (raw UTF-8). */
+/*
+ * Append text of len bytes as a JSON string with quotes, escaped as contracts.md A2 says (raw
+ * UTF-8).
+ */
 void json_quote(const char *text, size_t len, struct buf *out);
 
 /* Append v without blanks outside of strings; all else byte for byte. */

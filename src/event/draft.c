@@ -63,11 +63,12 @@ struct member {
 	struct json_value value;
 };
 
-static enum rc wrong(const struct member *m, const char *expected, const char *found, struct why *why)
+static enum rc wrong(const struct member *m, const char *expected, const char *found,
+		     struct why *why)
 {
 	struct place p = place_of(m->doc, m->value.text);
-	return rc_fail(RC_INVALID, why, "line %u, column %zu: '%s': expected %s, found %s", p.line, p.column, m->name,
-		       expected, found);
+	return rc_fail(RC_INVALID, why, "line %u, column %zu: '%s': expected %s, found %s", p.line,
+		       p.column, m->name, expected, found);
 }
 
 static enum rc wrong_type(const struct member *m, const char *expected, struct why *why)
@@ -109,7 +110,8 @@ static enum rc take_object(const struct member *m, char **out, struct why *why)
 	return *out ? RC_OK : no_memory(why);
 }
 
-static enum rc take_number(const struct member *m, const char *expected, bool *has, uint64_t *out, struct why *why)
+static enum rc take_number(const struct member *m, const char *expected, bool *has, uint64_t *out,
+			   struct why *why)
 {
 	if (!json_u64(&m->value, out)) {
 		if (m->value.type != JSON_NUMBER)
@@ -142,48 +144,43 @@ static enum rc take_time(const struct member *m, struct draft *d, struct why *wh
 	return RC_OK;
 }
 
-static enum rc take_member(const struct member *m, enum event_key key, struct draft *d, struct why *why)
+static enum rc take_member(const struct member *m, enum event_key key, struct draft *d,
+			   struct why *why)
 {
 	switch (key) {
-	case EVENT_ID:
-		return take_name(m, &d->event_id, why);
-	case EVENT_TYPE:
-		return take_name(m, &d->event_type, why);
-	case EVENT_AGGREGATE_TYPE:
-		return take_name(m, &d->aggregate_type, why);
-	case EVENT_AGGREGATE_ID:
-		return take_name(m, &d->aggregate_id, why);
-	case EVENT_OCCURRED_AT:
-		return take_time(m, d, why);
+	case EVENT_ID: return take_name(m, &d->event_id, why);
+	case EVENT_TYPE: return take_name(m, &d->event_type, why);
+	case EVENT_AGGREGATE_TYPE: return take_name(m, &d->aggregate_type, why);
+	case EVENT_AGGREGATE_ID: return take_name(m, &d->aggregate_id, why);
+	case EVENT_OCCURRED_AT: return take_time(m, d, why);
 	case EVENT_ACTOR:
 		if (m->value.type == JSON_NULL)
 			return RC_OK;
 		if (m->value.type != JSON_STRING)
 			return wrong_type(m, "a string or null", why);
 		return take_any_text(m, &d->actor, NULL, why);
-	case EVENT_DATA:
-		return take_object(m, &d->data, why);
-	case EVENT_METADATA:
-		return take_object(m, &d->metadata, why);
-	case EVENT_SCHEMA_VERSION:
-		return take_any_text(m, &d->schema_version, NULL, why);
+	case EVENT_DATA: return take_object(m, &d->data, why);
+	case EVENT_METADATA: return take_object(m, &d->metadata, why);
+	case EVENT_SCHEMA_VERSION: return take_any_text(m, &d->schema_version, NULL, why);
 	case EVENT_SEQUENCE_NUMBER:
 		if (m->value.type == JSON_NULL)
 			return RC_OK;
 		return take_number(m, "a whole number or null", &d->has_number, &d->number, why);
-	case EVENT_KEYS:
-		break;
+	case EVENT_KEYS: break;
 	}
 	return take_number(m, "a whole number, 0 or more", &d->has_expect, &d->expect, why);
 }
 
-static enum rc unknown_key(const struct json_value *doc, const struct json_value *key, bool expect_allowed,
-			   struct why *why)
+static enum rc unknown_key(const struct json_value *doc, const struct json_value *key,
+			   bool expect_allowed, struct why *why)
 {
 	struct place p = place_of(doc, key->text);
 	int shown = (int)json_utf8(key->text, key->len < 60 ? key->len : 60);
-	return rc_fail(RC_INVALID, why, "line %u, column %zu: unknown key %.*s; known are event_type, data, event_id, "
-		       "occurred_at, actor, metadata, schema_version, %saggregate_type, aggregate_id, sequence_number",
+	return rc_fail(
+		RC_INVALID, why,
+		"line %u, column %zu: unknown key %.*s; known are event_type, data, event_id, "
+		       "occurred_at, actor, metadata, schema_version, %saggregate_type, "
+		       "aggregate_id, sequence_number",
 		       p.line, p.column, shown, key->text, expect_allowed ? EXPECTED_SEQ ", " : "");
 }
 
@@ -194,7 +191,8 @@ static bool set_default(char **text, const char *value)
 	return *text != NULL;
 }
 
-static enum rc read_document(const struct json_value *doc, bool expect_allowed, struct draft *d, struct why *why)
+static enum rc read_document(const struct json_value *doc, bool expect_allowed, struct draft *d,
+			     struct why *why)
 {
 	bool seen[EVENT_KEYS + 1] = { false };
 	struct json_iter it;
@@ -209,7 +207,8 @@ static enum rc read_document(const struct json_value *doc, bool expect_allowed, 
 		m.name = k == EVENT_KEYS ? EXPECTED_SEQ : event_key_name(k);
 		if (seen[k]) {
 			struct place p = place_of(doc, key.text);
-			return rc_fail(RC_INVALID, why, "line %u, column %zu: the key '%s' stands twice", p.line,
+			return rc_fail(RC_INVALID, why,
+				       "line %u, column %zu: the key '%s' stands twice", p.line,
 				       p.column, m.name);
 		}
 		seen[k] = true;
@@ -218,7 +217,8 @@ static enum rc read_document(const struct json_value *doc, bool expect_allowed, 
 			return rc;
 	}
 	if (!seen[EVENT_TYPE] || !seen[EVENT_DATA])
-		return rc_fail(RC_INVALID, why, "the key '%s' is missing; event_type and data are needed",
+		return rc_fail(RC_INVALID, why,
+			       "the key '%s' is missing; event_type and data are needed",
 			       event_key_name(seen[EVENT_TYPE] ? EVENT_DATA : EVENT_TYPE));
 	if (!set_default(&d->metadata, "{}") || !set_default(&d->schema_version, "1"))
 		return no_memory(why);
@@ -229,7 +229,8 @@ static enum rc check_object(const struct json_value *doc, struct why *why)
 {
 	if (doc->type == JSON_OBJECT)
 		return RC_OK;
-	return rc_fail(RC_INVALID, why, "line 1, column 1: expected an object, found %s", json_type_name(doc->type));
+	return rc_fail(RC_INVALID, why, "line 1, column 1: expected an object, found %s",
+		       json_type_name(doc->type));
 }
 
 static void move_draft(struct draft *from, struct draft *to)
@@ -264,35 +265,40 @@ static bool is_envelope(const struct json_value *doc)
 	return id && aggregate;
 }
 
-static enum rc read_envelope(const struct json_value *doc, const char *event_type, bool has_number, uint64_t number,
-			     struct draft *d, struct why *why)
+static enum rc read_envelope(const struct json_value *doc, const char *event_type, bool has_number,
+			     uint64_t number, struct draft *d, struct why *why)
 {
 	enum rc rc = read_document(doc, false, d, why);
 	if (rc != RC_OK)
 		return rc;
 	if (strcmp(d->event_type, event_type))
-		return rc_fail(RC_INVALID, why, "the event's type is '%s', the file's name says '%s'", d->event_type,
+		return rc_fail(RC_INVALID, why,
+			       "the event's type is '%s', the file's name says '%s'", d->event_type,
 			       event_type);
 	if (has_number && d->has_number && d->number != number)
-		return rc_fail(RC_INVALID, why, "the event's sequence number is %" PRIu64 ", the file's name says %"
-			       PRIu64, d->number, number);
+		return rc_fail(RC_INVALID, why,
+			       "the event's sequence number is %" PRIu64
+			       ", the file's name says %" PRIu64,
+			       d->number, number);
 	return RC_OK;
 }
 
-static enum rc read_payload(const struct json_value *doc, const char *event_type, struct draft *d, struct why *why)
+static enum rc read_payload(const struct json_value *doc, const char *event_type, struct draft *d,
+			    struct why *why)
 {
 	struct member m = { doc, "data", *doc };
 	enum rc rc = take_object(&m, &d->data, why);
 	if (rc != RC_OK)
 		return rc;
 	d->event_type = strdup(event_type);
-	if (!d->event_type || !set_default(&d->metadata, "{}") || !set_default(&d->schema_version, "1"))
+	if (!d->event_type || !set_default(&d->metadata, "{}") ||
+	    !set_default(&d->schema_version, "1"))
 		return no_memory(why);
 	return RC_OK;
 }
 
-enum rc draft_from_file(const struct json_value *doc, const char *event_type, bool has_number, uint64_t number,
-			struct draft *out, struct why *why)
+enum rc draft_from_file(const struct json_value *doc, const char *event_type, bool has_number,
+			uint64_t number, struct draft *out, struct why *why)
 {
 	_cleanup_(draft_release) struct draft d = DRAFT_INIT;
 	enum rc rc = check_object(doc, why);
@@ -306,7 +312,9 @@ enum rc draft_from_file(const struct json_value *doc, const char *event_type, bo
 	if (is_envelope(doc)) {
 		rc = read_envelope(doc, event_type, has_number, number, &d, why);
 		if (rc != RC_OK)
-			return rc_prefix(rc, why, "an object with event_id and aggregate_id is a whole event");
+			return rc_prefix(
+				rc, why,
+				"an object with event_id and aggregate_id is a whole event");
 	} else {
 		rc = read_payload(doc, event_type, &d, why);
 		if (rc != RC_OK)
@@ -323,15 +331,20 @@ enum rc draft_from_file(const struct json_value *doc, const char *event_type, bo
 enum rc draft_check_stream(const struct draft *d, const char *type, const char *id, struct why *why)
 {
 	if (d->aggregate_type && strcmp(d->aggregate_type, type))
-		return rc_fail(RC_INVALID, why, "the event's aggregate_type is '%s', the stream's '%s'",
+		return rc_fail(RC_INVALID, why,
+			       "the event's aggregate_type is '%s', the stream's '%s'",
 			       d->aggregate_type, type);
 	if (d->aggregate_id && strcmp(d->aggregate_id, id))
-		return rc_fail(RC_INVALID, why, "the event's aggregate_id is '%s', the stream's '%s'",
+		return rc_fail(RC_INVALID, why,
+			       "the event's aggregate_id is '%s', the stream's '%s'",
 			       d->aggregate_id, id);
 	return RC_OK;
 }
 
-/* What makes two events the same, each part with its length in front, so that no two mixes give one text. */
+/*
+ * What makes two events the same, each part with its length in front, so that no two mixes give one
+ * text.
+ */
 static void add_digest_part(struct buf *out, const char *text, size_t len)
 {
 	uint64_t n = len;
@@ -343,7 +356,8 @@ static void add_digest_part(struct buf *out, const char *text, size_t len)
 }
 
 static enum rc digest(const char *const texts[], size_t n, const struct json_value *data,
-		      const struct json_value *metadata, uint8_t out[DRAFT_DIGEST_LEN], struct why *why)
+		      const struct json_value *metadata, uint8_t out[DRAFT_DIGEST_LEN],
+		      struct why *why)
 {
 	_cleanup_(buf_release) struct buf all = BUF_INIT;
 	buf_reserve(&all, data->len + metadata->len + 256);
@@ -429,7 +443,8 @@ void draft_join(const char *head, size_t head_len, const char *tail, size_t tail
 	buf_add_char(out, '}');
 }
 
-size_t draft_join_len(size_t head_len, size_t tail_len, bool own_time, int64_t recorded_us, uint64_t number)
+size_t draft_join_len(size_t head_len, size_t tail_len, bool own_time, int64_t recorded_us,
+		      uint64_t number)
 {
 	char time[TIME_TEXT_MAX] = "";
 	size_t digits = 1;
@@ -442,7 +457,8 @@ size_t draft_join_len(size_t head_len, size_t tail_len, bool own_time, int64_t r
 	return head_len + (own_time ? 0 : strlen(time) + 2) + tail_len + digits + 1;
 }
 
-enum rc draft_digest_body(const char *body, size_t len, uint8_t out[DRAFT_DIGEST_LEN], struct why *why)
+enum rc draft_digest_body(const char *body, size_t len, uint8_t out[DRAFT_DIGEST_LEN],
+			  struct why *why)
 {
 	struct json_value doc, key, value, found[EVENT_KEYS] = { { JSON_NULL, NULL, 0 } };
 	struct json_iter it;
@@ -462,6 +478,8 @@ enum rc draft_digest_body(const char *body, size_t len, uint8_t out[DRAFT_DIGEST
 		if (k < EVENT_KEYS)
 			found[k] = value;
 	}
-	const char *const texts[] = { e.event_type, e.aggregate_type, e.aggregate_id, e.actor, e.schema_version };
-	return digest(texts, ARRAY_SIZE(texts), &found[EVENT_DATA], &found[EVENT_METADATA], out, why);
+	const char *const texts[] = { e.event_type, e.aggregate_type, e.aggregate_id, e.actor,
+				      e.schema_version };
+	return digest(texts, ARRAY_SIZE(texts), &found[EVENT_DATA], &found[EVENT_METADATA], out,
+		      why);
 }

@@ -9,7 +9,8 @@
 #include "base/cleanup.h"
 #include "base/json-form.h"
 
-#define EXPONENT_MAX 308	/* of a double: a sequence number written as 1e309 is infinite to the established reader */
+/* Of a double: a sequence number written as 1e309 is infinite to the established reader. */
+#define EXPONENT_MAX 308
 
 static const char *const key_names[EVENT_KEYS] = {
 	[EVENT_ID] = "event_id",
@@ -54,8 +55,8 @@ void event_release(struct event *e)
 /* The members of an envelope; text is NULL where one is missing. */
 struct members {
 	struct json_value value[EVENT_KEYS];
-	bool older;	/* the shape of contracts.md F7 */
-	bool lossy;	/* read for event_parse_lossy */
+	bool older; /* the shape of contracts.md F7 */
+	bool lossy; /* read for event_parse_lossy */
 };
 
 static void find_members(const struct json_value *doc, struct members *m)
@@ -69,7 +70,7 @@ static void find_members(const struct json_value *doc, struct members *m)
 	while (json_iter_next(&it, &key, &value)) {
 		enum event_key k = event_key_find(&key);
 		if (k < EVENT_KEYS)
-			m->value[k] = value;	/* of equal keys the last counts */
+			m->value[k] = value; /* of equal keys the last counts */
 		timestamp |= json_string_is(&key, "timestamp");
 		payload |= json_string_is(&key, "payload");
 		version |= json_string_is(&key, "aggregate_version");
@@ -82,7 +83,8 @@ static enum rc no_memory(struct why *why)
 	return rc_fail(RC_NO_MEMORY, why, "cannot hold the event");
 }
 
-static enum rc wrong_type(enum event_key key, const char *expected, const struct json_value *v, struct why *why)
+static enum rc wrong_type(enum event_key key, const char *expected, const struct json_value *v,
+			  struct why *why)
 {
 	return rc_fail(RC_INVALID, why, "'%s': expected %s, found %s", key_names[key], expected,
 		       json_type_name(v->type));
@@ -105,8 +107,8 @@ static void hide_nul(struct buf *text)
 enum presence { REQUIRED, MAY_BE_MISSING, MAY_BE_NULL };
 
 /* A member that is text; *out stays NULL where it may be missing, or null, and is. */
-static enum rc take_text(const struct members *m, enum event_key key, enum presence presence, char **out,
-			 struct why *why)
+static enum rc take_text(const struct members *m, enum event_key key, enum presence presence,
+			 char **out, struct why *why)
 {
 	const struct json_value *v = &m->value[key];
 	if (!v->text && presence == REQUIRED)
@@ -120,7 +122,8 @@ static enum rc take_text(const struct members *m, enum event_key key, enum prese
 	json_string(v, &text);
 	if (memchr(buf_text(&text), '\0', text.len)) {
 		if (!m->lossy)
-			return rc_fail(RC_INVALID, why, "'%s' holds a NUL character", key_names[key]);
+			return rc_fail(RC_INVALID, why, "'%s' holds a NUL character",
+				       key_names[key]);
 		hide_nul(&text);
 	}
 	*out = buf_take(&text, NULL);
@@ -208,7 +211,7 @@ static bool integer_from_number(const struct json_value *v, struct buf *out)
 	json_form_canonical(v, &canonical);
 	const char *text = buf_text(&canonical), *e = strchr(text, 'e');
 	if (!is_digit(text[*text == '-']))
-		return false;	/* NaN, Infinity */
+		return false; /* NaN, Infinity */
 	if (!e) {
 		buf_add_text(out, text);
 		return true;
@@ -234,26 +237,23 @@ static enum rc take_number(const struct members *m, struct event *e, struct why 
 	if (!v->text)
 		return RC_OK;
 	switch (v->type) {
-	case JSON_NULL:
-		return RC_OK;
+	case JSON_NULL: return RC_OK;
 	case JSON_TRUE:
 	case JSON_FALSE:
 		buf_add_char(&digits, v->type == JSON_TRUE ? '1' : '0');
 		good = true;
 		break;
-	case JSON_NUMBER:
-		good = integer_from_number(v, &digits);
-		break;
+	case JSON_NUMBER: good = integer_from_number(v, &digits); break;
 	case JSON_STRING:
 		json_string(v, &text);
 		good = integer_from_text(buf_text(&text), text.len, &digits);
 		break;
 	case JSON_ARRAY:
-	case JSON_OBJECT:
-		return wrong_type(EVENT_SEQUENCE_NUMBER, "an integer or null", v, why);
+	case JSON_OBJECT: return wrong_type(EVENT_SEQUENCE_NUMBER, "an integer or null", v, why);
 	}
 	if (!good)
-		return rc_fail(RC_INVALID, why, "'sequence_number': expected an integer or null, found %.*s",
+		return rc_fail(RC_INVALID, why,
+			       "'sequence_number': expected an integer or null, found %.*s",
 			       (int)json_utf8(v->text, v->len < 60 ? v->len : 60), v->text);
 	struct json_value number = { JSON_NUMBER, buf_text(&digits), digits.len };
 	if (!json_u64(&number, &e->number))
@@ -300,12 +300,14 @@ static enum rc parse(const char *text, size_t len, bool lossy, struct event *out
 	if (rc != RC_OK)
 		return rc;
 	if (doc.type != JSON_OBJECT)
-		return rc_fail(RC_INVALID, why, "expected an object, found %s", json_type_name(doc.type));
+		return rc_fail(RC_INVALID, why, "expected an object, found %s",
+			       json_type_name(doc.type));
 	find_members(&doc, &m);
 	m.lossy = lossy;
 	if (m.older && !lossy)
-		return rc_fail(RC_INVALID, why, "an event of an older shape ('timestamp', 'payload' and "
-			       "'aggregate_version' instead of 'occurred_at' and 'data'): it must be migrated");
+		return rc_fail(RC_INVALID, why,
+			       "an event of an older shape ('timestamp', 'payload', "
+			       "'aggregate_version', no 'occurred_at'): it must be migrated");
 	rc = read_members(&m, &e, why);
 	if (rc != RC_OK)
 		return rc;
@@ -381,7 +383,9 @@ void event_write(const struct event *e, struct buf *out)
 /* Text in the form of Python's json.dumps: everything but printable ASCII as \uXXXX. */
 static void add_ascii(const char *text, size_t len, struct buf *out)
 {
-	static const char letters[0x20] = { ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't' };
+	static const char letters[0x20] = {
+		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+	};
 	const unsigned char *p = (const unsigned char *)text, *end = p + len;
 	buf_add_char(out, '"');
 	while (p < end) {
@@ -398,7 +402,8 @@ static void add_ascii(const char *text, size_t len, struct buf *out)
 			for (; more && p < end; more--)
 				c = c << 6 | (*p++ & 0x3f);
 			if (c >= 0x10000)
-				buf_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
+				buf_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10),
+					   0xdc00 + (c & 0x3ff));
 			else
 				buf_printf(out, "\\u%04x", c);
 		}
@@ -421,18 +426,13 @@ static void add_dumped(const struct json_value *v, struct buf *out)
 	struct json_value key, value;
 	const char *separator = "";
 	switch (v->type) {
-	case JSON_STRING:
-		add_dumped_string(v, out);
-		return;
+	case JSON_STRING: add_dumped_string(v, out); return;
 	case JSON_NULL:
 	case JSON_FALSE:
 	case JSON_TRUE:
-	case JSON_NUMBER:
-		buf_add(out, v->text, v->len);
-		return;
+	case JSON_NUMBER: buf_add(out, v->text, v->len); return;
 	case JSON_ARRAY:
-	case JSON_OBJECT:
-		break;
+	case JSON_OBJECT: break;
 	}
 	buf_add_char(out, v->text[0]);
 	json_iter_init(&it, v);
@@ -511,7 +511,8 @@ static bool is_compact(const char *text, size_t len)
 				in_string = false;
 		} else if (c == '"') {
 			in_string = true;
-		} else if (c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == 'N' || c == 'I') {
+		} else if (c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == 'N' ||
+			   c == 'I') {
 			return false;
 		}
 	}
@@ -525,7 +526,8 @@ enum rc event_line(const char *body, size_t len, struct buf *out, bool *same_r, 
 	if (rc != RC_OK)
 		return rc;
 	if (doc.type != JSON_OBJECT)
-		return rc_fail(RC_INVALID, why, "expected an object, found %s", json_type_name(doc.type));
+		return rc_fail(RC_INVALID, why, "expected an object, found %s",
+			       json_type_name(doc.type));
 	*same_r = is_compact(body, len);
 	if (*same_r)
 		buf_add(out, body, len);

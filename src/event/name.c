@@ -13,7 +13,7 @@
 
 #define SUFFIX ".json"
 #define SUFFIX_LEN 5
-#define ALIAS_LEN 18		/* "%~" and 16 hex digits */
+#define ALIAS_LEN 18 /* "%~" and 16 hex digits */
 #define GRAMMAR "an event is named [NUMBER-]TYPE.json"
 
 static void add_escaped(unsigned char c, struct buf *out)
@@ -31,7 +31,8 @@ static bool ends_with(const char *text, size_t len, const char *end)
 /* Would it read as one of the names that stand beside event files? */
 static bool is_own_name(const char *text, size_t len)
 {
-	return ends_with(text, len, SUFFIX) || (len == strlen(NAME_STREAM) && !memcmp(text, NAME_STREAM, len));
+	return ends_with(text, len, SUFFIX) ||
+	       (len == strlen(NAME_STREAM) && !memcmp(text, NAME_STREAM, len));
 }
 
 static bool is_plain(unsigned char c)
@@ -88,7 +89,8 @@ static bool unescape(const char *name, size_t len, struct buf *out)
 typedef void encode_fn(const char *text, size_t len, struct buf *out);
 
 /* Append what encode turns into exactly this name. */
-static enum rc decode(encode_fn *encode, const char *name, size_t len, struct buf *out, struct why *why)
+static enum rc decode(encode_fn *encode, const char *name, size_t len, struct buf *out,
+		      struct why *why)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT, again = BUF_INIT;
 	bool good = unescape(name, len, &text);
@@ -97,13 +99,16 @@ static enum rc decode(encode_fn *encode, const char *name, size_t len, struct bu
 	if (buf_failed(&text) || buf_failed(&again))
 		return rc_fail(RC_NO_MEMORY, why, "cannot read the name '%.*s'", (int)len, name);
 	if (!good)
-		return rc_fail(RC_INVALID, why, "'%.*s': expected two upper-case hex digits after each '%%'",
+		return rc_fail(RC_INVALID, why,
+			       "'%.*s': expected two upper-case hex digits after each '%%'",
 			       (int)len, name);
 	if (again.len != len || memcmp(buf_text(&again), name, len))
-		return rc_fail(RC_INVALID, why, "'%.*s' is no name here; it would be written '%s'", (int)len, name,
-			       buf_text(&again));
+		return rc_fail(RC_INVALID, why, "'%.*s' is no name here; it would be written '%s'",
+			       (int)len, name, buf_text(&again));
 	buf_add(out, buf_text(&text), text.len);
-	return buf_failed(out) ? rc_fail(RC_NO_MEMORY, why, "cannot read the name '%.*s'", (int)len, name) : RC_OK;
+	return buf_failed(out)
+		       ? rc_fail(RC_NO_MEMORY, why, "cannot read the name '%.*s'", (int)len, name)
+		       : RC_OK;
 }
 
 enum rc name_decode(const char *name, size_t len, struct buf *out, struct why *why)
@@ -228,15 +233,18 @@ static bool read_number(const char *text, size_t len, uint64_t *out)
 }
 
 /* The type, and the fork behind it, of a name that had a number. */
-static enum rc parse_type(const char *name, const char *type, size_t len, struct name_parsed *out, struct why *why)
+static enum rc parse_type(const char *name, const char *type, size_t len, struct name_parsed *out,
+			  struct why *why)
 {
 	size_t mark = fork_mark(type, len);
 	if (mark != len) {
 		uint64_t fork = 0;
 		if (!out->has_number)
-			return rc_fail(RC_INVALID, why, "'%s': '~' and digits at the end stand only behind a number", name);
-		if (type[mark + 1] == '0' || !read_number(type + mark + 1, len - mark - 1, &fork) || fork < 2 ||
-		    fork > UINT32_MAX)
+			return rc_fail(RC_INVALID, why,
+				       "'%s': '~' and digits at the end stand only behind a number",
+				       name);
+		if (type[mark + 1] == '0' || !read_number(type + mark + 1, len - mark - 1, &fork) ||
+		    fork < 2 || fork > UINT32_MAX)
 			return rc_fail(RC_INVALID, why, "'%s': expected 2 or more after '~'", name);
 		out->fork = (unsigned)fork;
 		len = mark;
@@ -266,6 +274,7 @@ enum rc name_parse(const char *name, struct name_parsed *out, struct why *why)
 		return parse_type(name, name, len, out, why);
 	out->has_number = true;
 	if (!read_number(name, digits, &out->number))
-		return rc_fail(RC_INVALID, why, "'%s': a number is at most %" PRId64, name, INT64_MAX);
+		return rc_fail(RC_INVALID, why, "'%s': a number is at most %" PRId64, name,
+			       INT64_MAX);
 	return parse_type(name, name + digits + 1, len - digits - 1, out, why);
 }

@@ -12,10 +12,11 @@
 #define US_PER_S INT64_C(1000000)
 #define S_PER_DAY INT64_C(86400)
 #define US_PER_DAY (S_PER_DAY * US_PER_S)
-#define FIRST_US (INT64_C(-62135596800) * US_PER_S)	/* 0001-01-01T00:00:00Z */
-#define LAST_US (INT64_C(253402300800) * US_PER_S - 1)	/* 9999-12-31T23:59:59.999999Z */
-#define EPOCH_SECONDS_MAX 20000000000.0L	/* a number above it, on either side of 0, counts milliseconds */
-#define NUMBER_MAX 128				/* bytes of an epoch number */
+#define FIRST_US (INT64_C(-62135596800) * US_PER_S)    /* 0001-01-01T00:00:00Z */
+#define LAST_US (INT64_C(253402300800) * US_PER_S - 1) /* 9999-12-31T23:59:59.999999Z */
+/* A number above it, on either side of 0, counts milliseconds. */
+#define EPOCH_SECONDS_MAX 20000000000.0L
+#define NUMBER_MAX 128 /* bytes of an epoch number */
 
 static int64_t floor_div(int64_t a, int64_t b)
 {
@@ -126,21 +127,24 @@ static bool parse_date_time(const char *p, const char *end, struct time_stamp *o
 	int year, month, day, hour = 0, minute = 0, second = 0, us = 0;
 	struct time_stamp t = { 0 };
 
-	if (!take_digits(&p, end, 4, &year) || !take_char(&p, end, "-") || !take_digits(&p, end, 2, &month) ||
-	    !take_char(&p, end, "-") || !take_digits(&p, end, 2, &day) || !date_exists(year, month, day))
+	if (!take_digits(&p, end, 4, &year) || !take_char(&p, end, "-") ||
+	    !take_digits(&p, end, 2, &month) || !take_char(&p, end, "-") ||
+	    !take_digits(&p, end, 2, &day) || !date_exists(year, month, day))
 		return false;
 	if (p == end) {
 		t.naive = true;
 	} else {
-		if (!take_char(&p, end, "Tt _") || !take_digits(&p, end, 2, &hour) || !take_char(&p, end, ":") ||
-		    !take_digits(&p, end, 2, &minute))
+		if (!take_char(&p, end, "Tt _") || !take_digits(&p, end, 2, &hour) ||
+		    !take_char(&p, end, ":") || !take_digits(&p, end, 2, &minute))
 			return false;
-		if (take_char(&p, end, ":") && (!take_digits(&p, end, 2, &second) || !take_fraction(&p, end, &us)))
+		if (take_char(&p, end, ":") &&
+		    (!take_digits(&p, end, 2, &second) || !take_fraction(&p, end, &us)))
 			return false;
 		if (hour > 23 || minute > 59 || second > 59 || !take_zone(&p, end, &t))
 			return false;
 	}
-	int64_t local_s = days_from_date(year, month, day) * S_PER_DAY + (hour * 60 + minute) * 60 + second;
+	int64_t local_s =
+		days_from_date(year, month, day) * S_PER_DAY + (hour * 60 + minute) * 60 + second;
 	t.us = (local_s - t.offset_s) * US_PER_S + us;
 	*out = t;
 	return true;
@@ -149,14 +153,15 @@ static bool parse_date_time(const char *p, const char *end, struct time_stamp *o
 /* A decimal number: its value, and whether it has neither fraction nor exponent. */
 struct decimal {
 	long double value;
-	int64_t integer;	/* the value, if whole */
+	int64_t integer; /* the value, if whole */
 	bool whole;
 };
 
-static bool parse_decimal(const char *p, const char *end, bool exponent_allowed, struct decimal *out)
+static bool parse_decimal(const char *p, const char *end, bool exponent_allowed,
+			  struct decimal *out)
 {
 	bool negative = p < end && *p == '-', point = false;
-	uint64_t digits = 0;	/* the first 18 */
+	uint64_t digits = 0; /* the first 18 */
 	int scale = 0, seen = 0, exponent = 0;
 
 	if (end - p > NUMBER_MAX)
@@ -229,7 +234,8 @@ enum rc time_parse(const char *text, size_t len, struct time_stamp *out, struct 
 {
 	if (parse_date_time(text, text + len, out) || parse_epoch(text, len, false, out))
 		return RC_OK;
-	return rc_fail(RC_INVALID, why, "expected a time such as 2025-12-18T09:05:03.123456Z, found '%.*s'",
+	return rc_fail(RC_INVALID, why,
+		       "expected a time such as 2025-12-18T09:05:03.123456Z, found '%.*s'",
 		       (int)json_utf8(text, len < 60 ? len : 60), text);
 }
 
@@ -237,8 +243,10 @@ enum rc time_parse_number(const char *text, size_t len, struct time_stamp *out, 
 {
 	if (parse_epoch(text, len, true, out))
 		return RC_OK;
-	return rc_fail(RC_INVALID, why, "expected seconds or milliseconds since 1970 within the years 1 to 9999, "
-		       "found %.*s", (int)json_utf8(text, len < 60 ? len : 60), text);
+	return rc_fail(RC_INVALID, why,
+		       "expected seconds or milliseconds since 1970 within the years 1 to 9999, "
+		       "found %.*s",
+		       (int)json_utf8(text, len < 60 ? len : 60), text);
 }
 
 /* The wall time of us; fraction omitted or six digits. Returns the length. */
@@ -278,7 +286,8 @@ void time_format(const struct time_stamp *t, char out[TIME_TEXT_MAX])
 		out[n] = '\0';
 		return;
 	}
-	snprintf(out + n, TIME_TEXT_MAX - n, "%c%02d:%02d", t->offset_s < 0 ? '-' : '+', minutes / 60, minutes % 60);
+	snprintf(out + n, TIME_TEXT_MAX - n, "%c%02d:%02d", t->offset_s < 0 ? '-' : '+',
+		 minutes / 60, minutes % 60);
 }
 
 void time_format_index(const struct time_stamp *t, char out[TIME_TEXT_MAX])

@@ -13,17 +13,19 @@
 
 /* A point in time as an envelope names it. */
 struct time_stamp {
-	int64_t us;		/* microseconds since the epoch, UTC (a naive time counts as UTC) */
-	int32_t offset_s;	/* seconds east of UTC, as written; 0 for naive */
-	bool naive;		/* written without a zone */
+	int64_t us;       /* microseconds since the epoch, UTC (a naive time counts as UTC) */
+	int32_t offset_s; /* seconds east of UTC, as written; 0 for naive */
+	bool naive;       /* written without a zone */
 };
 
-#define TIME_TEXT_MAX 40	/* room for any text of this file, NUL included */
+#define TIME_TEXT_MAX 40 /* room for any text of this file, NUL included */
 
 /* Read what contracts.md A3 says readers accept. text need not be NUL-terminated. RC_INVALID. */
-enum rc time_parse(const char *text, size_t len, struct time_stamp *out, struct why *why) _must_check_;
+enum rc time_parse(const char *text, size_t len, struct time_stamp *out,
+		   struct why *why) _must_check_;
 /* Read a JSON number as an epoch, as A3 says. RC_INVALID. */
-enum rc time_parse_number(const char *text, size_t len, struct time_stamp *out, struct why *why) _must_check_;
+enum rc time_parse_number(const char *text, size_t len, struct time_stamp *out,
+			  struct why *why) _must_check_;
 
 /* As the envelope writes it: "Z", "+HH:MM" or nothing; fraction omitted or six digits. */
 void time_format(const struct time_stamp *t, char out[TIME_TEXT_MAX]);

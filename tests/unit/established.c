@@ -73,7 +73,8 @@ static void add_value(struct buf *out, const char *key, const struct json_value 
 	buf_add(out, v->text, v->len);
 }
 
-static void add_field(struct buf *out, const struct json_value *object, const char *name, const char *fallback)
+static void add_field(struct buf *out, const struct json_value *object, const char *name,
+		      const char *fallback)
 {
 	struct json_value v;
 	add_key(out, name);
@@ -116,8 +117,10 @@ static const char *first_of(const char *a, const char *b)
 static void add_run(struct buf *out, const struct json_value *in)
 {
 	struct json_value env = field(in, "env");
-	_cleanup_(freep) char *run = text_field(&env, "RUN_ID"), *execution = text_field(&env, "EXECUTION_ID");
-	_cleanup_(freep) char *code = text_field(&env, "CODE_SHA"), *git = text_field(&env, "GIT_SHA");
+	_cleanup_(freep) char *run = text_field(&env, "RUN_ID"),
+			      *execution = text_field(&env, "EXECUTION_ID");
+	_cleanup_(freep) char *code = text_field(&env, "CODE_SHA"),
+			      *git = text_field(&env, "GIT_SHA");
 	add_text(out, "run_id", first_of(run, execution));
 	add_text(out, "code_sha", first_of(code, git));
 }
@@ -130,7 +133,8 @@ static void add_if_set(struct buf *out, const struct json_value *object, const c
 }
 
 /* The builders turn every time into UTC; a naive one counts as UTC. */
-static enum rc set_time(struct event *e, const struct json_value *fields, const char *name, struct time_stamp *as_given)
+static enum rc set_time(struct event *e, const struct json_value *fields, const char *name,
+			struct time_stamp *as_given)
 {
 	_cleanup_(freep) char *text = text_field(fields, name);
 	enum rc rc = text ? time_parse(text, strlen(text), as_given, NULL) : RC_INVALID;
@@ -150,8 +154,12 @@ static void set_number(struct event *e, const struct json_value *fields)
 	e->number_text = strndup(v.text, v.len);
 }
 
-/* "a:b:c" of the members that are there; separators one character each. branch is "main" unless it is named. */
-static char *join_fields(const struct json_value *fields, const char *const names[], const char *separators)
+/*
+ * "a:b:c" of the members that are there; separators one character each. branch is "main" unless it
+ * is named.
+ */
+static char *join_fields(const struct json_value *fields, const char *const names[],
+			 const char *separators)
 {
 	struct buf out = BUF_INIT;
 	for (size_t i = 0; names[i]; i++) {
@@ -166,29 +174,43 @@ static char *join_fields(const struct json_value *fields, const char *const name
 	return buf_take(&out, NULL);
 }
 
-struct class {
+struct class
+{
 	const char *name, *aggregate_type;
-	const char *id[5];		/* the members that make the aggregate id */
+	const char *id[5]; /* the members that make the aggregate id */
 	const char *separators;
-	const char *own[8];		/* members of its own, in order */
+	const char *own[8]; /* members of its own, in order */
 };
 
 static const struct class command_classes[] = {
-	{ "InstanceCommand", "Instance", { "db_name", "branch", "class_id", "instance_id" }, ":::",
+	{ "InstanceCommand",
+	  "Instance",
+	  { "db_name", "branch", "class_id", "instance_id" },
+	  ":::",
 	  { "db_name", "class_id", "instance_id", "branch" } },
 	{ "OntologyCommand", "OntologyClass", { "aggregate_id" }, "", { "db_name", "branch" } },
 	{ "PropertyCommand", "Property", { "aggregate_id" }, "", { "db_name", "class_id" } },
-	{ "RelationshipCommand", "Relationship", { "aggregate_id" }, "",
+	{ "RelationshipCommand",
+	  "Relationship",
+	  { "aggregate_id" },
+	  "",
 	  { "db_name", "source_class", "target_class" } },
 	{ "DatabaseCommand", "Database", { "aggregate_id" }, "", { NULL } },
 	{ "BranchCommand", "Branch", { "aggregate_id" }, "", { "db_name" } },
-	{ "ActionCommand", "Writeback", { "db_name" }, "",
-	  { "db_name", "action_log_id", "action_type_id", "ontology_commit_id", "base_branch", "overlay_branch",
-	    "correlation_id" } },
+	{ "ActionCommand",
+	  "Writeback",
+	  { "db_name" },
+	  "",
+	  { "db_name", "action_log_id", "action_type_id", "ontology_commit_id", "base_branch",
+	    "overlay_branch", "correlation_id" } },
 };
 
 static const struct class event_classes[] = {
-	{ "InstanceEvent", "Instance", { "db_name", "branch", "class_id", "instance_id" }, ":::", { NULL } },
+	{ "InstanceEvent",
+	  "Instance",
+	  { "db_name", "branch", "class_id", "instance_id" },
+	  ":::",
+	  { NULL } },
 	{ "OntologyEvent", "OntologyClass", { "db_name", "branch", "class_id" }, "::", { NULL } },
 	{ "DatabaseEvent", "Database", { "db_name" }, "", { NULL } },
 	{ "BranchEvent", "Branch", { "db_name", "branch_name" }, "/", { NULL } },
@@ -196,7 +218,8 @@ static const struct class event_classes[] = {
 	{ "CommandFailedEvent", NULL, { "aggregate_id" }, "", { NULL } },
 };
 
-static const struct class *find_class(const struct class *classes, size_t n, const struct json_value *in)
+static const struct class *find_class(const struct class *classes, size_t n,
+				      const struct json_value *in)
 {
 	struct json_value name = field(in, "class");
 	for (size_t i = 0; i < n; i++)
@@ -206,8 +229,8 @@ static const struct class *find_class(const struct class *classes, size_t n, con
 }
 
 /* The command as the established system dumps it. */
-static char *command_data(const struct class *class, const struct json_value *fields, const char *aggregate_id,
-			  const struct time_stamp *created_at)
+static char *command_data(const struct class *class, const struct json_value *fields,
+			  const char *aggregate_id, const struct time_stamp *created_at)
 {
 	_cleanup_(buf_release) struct buf data = BUF_INIT;
 	char created[TIME_TEXT_MAX];
@@ -224,7 +247,8 @@ static char *command_data(const struct class *class, const struct json_value *fi
 	add_field(&data, fields, "checksum", "null");
 	add_field(&data, fields, "expected_seq", "null");
 	for (size_t i = 0; class->own[i]; i++) {
-		bool branch = !strcmp(class->own[i], "branch") || !strcmp(class->own[i], "base_branch");
+		bool branch =
+			!strcmp(class->own[i], "branch") || !strcmp(class->own[i], "base_branch");
 		add_field(&data, fields, class->own[i], branch ? "\"main\"" : "null");
 	}
 	return finish_object(&data);
@@ -344,7 +368,8 @@ enum rc established_connector(const struct json_value *in, struct event *out)
 	struct json_value more = field(&fields, "data"), number = field(&fields, "sequence_number");
 	_cleanup_(event_release) struct event e = EVENT_INIT;
 	_cleanup_(buf_release) struct buf metadata = BUF_INIT, data = BUF_INIT, name = BUF_INIT;
-	_cleanup_(freep) char *type = text_field(&fields, "source_type"), *id = text_field(&fields, "source_id");
+	_cleanup_(freep) char *type = text_field(&fields, "source_type"),
+			      *id = text_field(&fields, "source_id");
 	_cleanup_(freep) char *cursor = text_field(&fields, "cursor");
 	struct time_stamp given;
 	char ns[37], event_id[37];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The builders of the established system (contracts.md A4), as the vectors record them: what its services make of a
- * command, a domain event, a connector's update. For tests: no evfs program builds such events.
+ * The builders of the established system (contracts.md A4), as the vectors record them: what its
+ * services make of a command, a domain event, a connector's update. For tests: no evfs program
+ * builds such events.
  */
 #ifndef EVFS_TESTS_ESTABLISHED_H
 #define EVFS_TESTS_ESTABLISHED_H

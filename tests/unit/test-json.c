@@ -20,10 +20,19 @@ static struct json_value parsed(const char *text, enum json_dialect dialect)
 
 START_TEST(good_texts_are_taken)
 {
-	static const struct { const char *text; enum json_type type; } good[] = {
-		{ "{}", JSON_OBJECT }, { " [ ] ", JSON_ARRAY }, { "null", JSON_NULL }, { "true", JSON_TRUE },
-		{ "false", JSON_FALSE }, { "-0.0e-0", JSON_NUMBER }, { "1e400", JSON_NUMBER },
-		{ "123456789012345678901234567890.5", JSON_NUMBER }, { "\"\\ud83d\\ude00\\u0000\"", JSON_STRING },
+	static const struct {
+		const char *text;
+		enum json_type type;
+	} good[] = {
+		{ "{}", JSON_OBJECT },
+		{ " [ ] ", JSON_ARRAY },
+		{ "null", JSON_NULL },
+		{ "true", JSON_TRUE },
+		{ "false", JSON_FALSE },
+		{ "-0.0e-0", JSON_NUMBER },
+		{ "1e400", JSON_NUMBER },
+		{ "123456789012345678901234567890.5", JSON_NUMBER },
+		{ "\"\\ud83d\\ude00\\u0000\"", JSON_STRING },
 		{ "\"\xf4\x8f\xbf\xbf\xc3\xa9\x7f\"", JSON_STRING },
 		{ "{\"a\":[1,{\"b\":null}],\"a\":\"\\\\\"}\r\n\t ", JSON_OBJECT },
 	};
@@ -32,7 +41,9 @@ START_TEST(good_texts_are_taken)
 }
 END_TEST
 
-static const struct { const char *text, *reason; } bad[] = {
+static const struct {
+	const char *text, *reason;
+} bad[] = {
 	{ "", "line 1, column 1: expected a value, found the end of the text" },
 	{ " \n", "line 2, column 1: expected a value, found the end of the text" },
 	{ "{\"a\":1 x", "line 1, column 8: expected ',' or '}', found 'x'" },
@@ -52,16 +63,22 @@ static const struct { const char *text, *reason; } bad[] = {
 	{ "1e+", "line 1, column 4: expected a digit of the exponent, found the end of the text" },
 	{ "+1", "line 1, column 1: expected a value, found '+'" },
 	{ "{} {}", "line 1, column 4: expected nothing after the document, found '{'" },
-	{ "\"ab", "line 1, column 4: expected '\"' at the end of a string, found the end of the text" },
-	{ "\"a\nb\"", "line 1, column 3: expected an escape such as \\n for a control character in a string, "
+	{ "\"ab",
+	  "line 1, column 4: expected '\"' at the end of a string, found the end of the text" },
+	{ "\"a\nb\"",
+	  "line 1, column 3: expected an escape such as \\n for a control character in a string, "
 	  "found the end of the line" },
-	{ "\"\\x\"", "line 1, column 3: expected one of \" \\ / b f n r t u after '\\', found 'x'" },
+	{ "\"\\x\"",
+	  "line 1, column 3: expected one of \" \\ / b f n r t u after '\\', found 'x'" },
 	{ "\"\\u12g4\"", "line 1, column 6: expected four hex digits after '\\u', found 'g'" },
-	{ "\"\\ud800\"", "line 1, column 2: a surrogate escape stands alone: \\ud800 to \\udfff come in pairs, "
+	{ "\"\\ud800\"",
+	  "line 1, column 2: a surrogate escape stands alone: \\ud800 to \\udfff come in pairs, "
 	  "high then low" },
-	{ "\"\\ud800\\u0041\"", "line 1, column 2: a surrogate escape stands alone: \\ud800 to \\udfff come in "
+	{ "\"\\ud800\\u0041\"",
+	  "line 1, column 2: a surrogate escape stands alone: \\ud800 to \\udfff come in "
 	  "pairs, high then low" },
-	{ "\"\\ude00\"", "line 1, column 2: a surrogate escape stands alone: \\ud800 to \\udfff come in pairs, "
+	{ "\"\\ude00\"",
+	  "line 1, column 2: a surrogate escape stands alone: \\ud800 to \\udfff come in pairs, "
 	  "high then low" },
 	{ "\"a\xff\"", "line 1, column 3: expected valid UTF-8, found the byte 0xff" },
 	{ "\"\xc0\x80\"", "line 1, column 2: expected valid UTF-8, found the byte 0xc0" },
@@ -76,7 +93,8 @@ START_TEST(bad_text_is_refused_with_its_place)
 {
 	struct json_value v;
 	struct why why = { "" };
-	ck_assert_int_eq(json_parse(bad[_i].text, strlen(bad[_i].text), JSON_STRICT, &v, &why), RC_INVALID);
+	ck_assert_int_eq(json_parse(bad[_i].text, strlen(bad[_i].text), JSON_STRICT, &v, &why),
+			 RC_INVALID);
 	ck_assert_str_eq(why.text, bad[_i].reason);
 }
 END_TEST
@@ -89,7 +107,8 @@ START_TEST(nul_byte_is_refused)
 	ck_assert_ptr_nonnull(strstr(why.text, "line 1, column 7"));
 	ck_assert_ptr_nonnull(strstr(why.text, "a NUL byte"));
 	ck_assert_int_eq(json_parse("{}\0", 3, JSON_STRICT, &v, &why), RC_INVALID);
-	ck_assert_str_eq(why.text, "line 1, column 3: expected nothing after the document, found a NUL byte");
+	ck_assert_str_eq(why.text,
+			 "line 1, column 3: expected nothing after the document, found a NUL byte");
 }
 END_TEST
 
@@ -113,16 +132,22 @@ START_TEST(depth_is_limited)
 }
 END_TEST
 
-/* Each beginning of a good document is a beginning, never an error; the whole is found at every length behind it. */
+/*
+ * Each beginning of a good document is a beginning, never an error; the whole is found at every
+ * length behind it.
+ */
 START_TEST(every_beginning_is_partial)
 {
-	const char *text = "  {\"a\\u00e9\\ud83d\\ude00\":[1.5e+3,-0,true,null,\"\xf0\x9f\x98\x80\"],\n\"b\":{}}  {";
+	const char *text =
+		"  {\"a\\u00e9\\ud83d\\ude00\":[1.5e+3,-0,true,null,\"\xf0\x9f\x98\x80\"],"
+		"\n\"b\":{}}  {";
 	size_t whole = strlen(text) - 3;
 	for (size_t n = 0; n <= strlen(text); n++) {
 		struct json_value v;
 		struct why why = { "" };
 		size_t used = 0;
-		_cleanup_(freep) char *copy = malloc(n + 1);	/* for the sanitizer: nothing behind it */
+		_cleanup_(freep) char *copy =
+			malloc(n + 1); /* for the sanitizer: nothing behind it */
 		memcpy(copy, text, n);
 		enum json_scan r = json_scan(copy, n, JSON_STRICT, 1, &v, &used, &why);
 		if (n < 3)
@@ -157,20 +182,24 @@ END_TEST
 
 START_TEST(members_come_in_order)
 {
-	struct json_value v = parsed(" { \"a\" : [ 1 , [ \"]\" ] ] , \"\\u0062\":\"x\\\"}\",\"c\":{} } ", JSON_STRICT);
+	struct json_value v = parsed(
+		" { \"a\" : [ 1 , [ \"]\" ] ] , \"\\u0062\":\"x\\\"}\",\"c\":{} } ", JSON_STRICT);
 	struct json_iter it, inner;
 	struct json_value key, value, element;
 	json_iter_init(&it, &v);
 	ck_assert(json_iter_next(&it, &key, &value));
 	ck_assert(json_string_is(&key, "a") && value.type == JSON_ARRAY);
 	json_iter_init(&inner, &value);
-	ck_assert(json_iter_next(&inner, &key, &element) && element.type == JSON_NUMBER && element.len == 1);
-	ck_assert(json_iter_next(&inner, &key, &element) && element.type == JSON_ARRAY && element.len == 7);
+	ck_assert(json_iter_next(&inner, &key, &element) && element.type == JSON_NUMBER &&
+		  element.len == 1);
+	ck_assert(json_iter_next(&inner, &key, &element) && element.type == JSON_ARRAY &&
+		  element.len == 7);
 	ck_assert(!json_iter_next(&inner, &key, &element));
 	ck_assert(json_iter_next(&it, &key, &value));
 	ck_assert(json_string_is(&key, "b") && json_string_is(&value, "x\"}"));
 	ck_assert(json_iter_next(&it, &key, &value));
-	ck_assert(json_string_is(&key, "c") && !json_string_is(&key, "cc") && value.type == JSON_OBJECT);
+	ck_assert(json_string_is(&key, "c") && !json_string_is(&key, "cc") &&
+		  value.type == JSON_OBJECT);
 	ck_assert(!json_iter_next(&it, &key, &value));
 	ck_assert(!json_iter_next(&it, &key, &value));
 	json_iter_init(&it, &value);
@@ -180,19 +209,22 @@ END_TEST
 
 START_TEST(strings_survive_unescaping_and_quoting)
 {
-	struct json_value v = parsed("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u001F\\u0000\\u00e9\\ud83d\\ude00z\"", JSON_STRICT);
+	struct json_value v = parsed(
+		"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u001F\\u0000\\u00e9\\ud83d\\ude00z\"", JSON_STRICT);
 	_cleanup_(buf_release) struct buf plain = BUF_INIT, quoted = BUF_INIT;
 	json_string(&v, &plain);
 	ck_assert_uint_eq(plain.len, 17);
 	ck_assert_mem_eq(plain.data, "\"\\/\b\f\n\r\t\x1f\0\xc3\xa9\xf0\x9f\x98\x80z", 17);
 	json_quote(plain.data, plain.len, &quoted);
-	ck_assert_str_eq(quoted.data, "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u001f\\u0000\xc3\xa9\xf0\x9f\x98\x80z\"");
+	ck_assert_str_eq(quoted.data,
+			 "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u001f\\u0000\xc3\xa9\xf0\x9f\x98\x80z\"");
 }
 END_TEST
 
 START_TEST(minify_takes_blanks_alone)
 {
-	struct json_value v = parsed(" { \"a \\\" b\" : [ 1.50 ,\n 1E+2 ] , \"a\":{ } , \"a\":2 } ", JSON_STRICT);
+	struct json_value v =
+		parsed(" { \"a \\\" b\" : [ 1.50 ,\n 1E+2 ] , \"a\":{ } , \"a\":2 } ", JSON_STRICT);
 	_cleanup_(buf_release) struct buf out = BUF_INIT;
 	json_minify(&v, &out);
 	ck_assert_str_eq(out.data, "{\"a \\\" b\":[1.50,1E+2],\"a\":{},\"a\":2}");
@@ -203,10 +235,12 @@ START_TEST(normal_form_is_what_the_established_writer_means)
 {
 	static const char *const rows[][2] = {
 		{ "{ \"a\":1, \"b\":2, \"\\u0061\":3 }", "{\"a\":3,\"b\":2}" },
-		{ "{\"z\":{\"k\":1,\"k\":[2]},\"y\":1,\"z\":{\"q\":0,\"k\":5,\"k\":6}}", "{\"z\":{\"q\":0,\"k\":6},\"y\":1}" },
+		{ "{\"z\":{\"k\":1,\"k\":[2]},\"y\":1,\"z\":{\"q\":0,\"k\":5,\"k\":6}}",
+		  "{\"z\":{\"q\":0,\"k\":6},\"y\":1}" },
 		{ "[ -0, -0.0, 0, NaN, Infinity, -Infinity, 1e400, -1e400, 1e-400 ]",
 		  "[0,-0.0,0,null,null,null,null,null,1e-400]" },
-		{ "[1.7976931348623157e308,1.8e308,17976931348623157e292,18000000000000000e292,0e999]",
+		{ "[1.7976931348623157e308,1.8e308,17976931348623157e292,"
+		  "18000000000000000e292,0e999]",
 		  "[1.7976931348623157e308,null,17976931348623157e292,null,0e999]" },
 		{ "\"\\/\\u00e9\"", "\"/\xc3\xa9\"" },
 	};
@@ -231,24 +265,40 @@ static bool same_value(const char *a, const char *b)
 START_TEST(canonical_form_is_equal_for_equal_values)
 {
 	static const char *const same[][2] = {
-		{ "1", "1.0" }, { "1", "10e-1" }, { "100", "1e2" }, { "-0", "0.00e5" }, { "0.01", "1E-2" },
-		{ "120.0", "1.2e+02" }, { "1e400", "10e399" }, { "-12.50", "-125e-1" },
+		{ "1", "1.0" },
+		{ "1", "10e-1" },
+		{ "100", "1e2" },
+		{ "-0", "0.00e5" },
+		{ "0.01", "1E-2" },
+		{ "120.0", "1.2e+02" },
+		{ "1e400", "10e399" },
+		{ "-12.50", "-125e-1" },
 		{ "{\"a\":1,\"b\":[2]}", "{ \"b\" : [ 2.0 ] , \"\\u0061\" : 1 }" },
 		{ "{\"a\":1,\"b\":2,\"a\":3}", "{\"b\":2,\"a\":3}" },
 		{ "\"\\u00e9\\/\"", "\"\xc3\xa9/\"" },
-		{ "{\"x\":{\"b\":1,\"a\":{\"d\":[],\"c\":{}}}}", "{\"x\":{\"a\":{\"c\":{},\"d\":[]},\"b\":1}}" },
+		{ "{\"x\":{\"b\":1,\"a\":{\"d\":[],\"c\":{}}}}",
+		  "{\"x\":{\"a\":{\"c\":{},\"d\":[]},\"b\":1}}" },
 	};
 	static const char *const different[][2] = {
-		{ "1", "10" }, { "1", "-1" }, { "1", "\"1\"" }, { "123456789012345678901", "123456789012345678902" },
-		{ "0.1", "0.10000000000000000001" }, { "1e400", "1e401" }, { "1e99999999999999999999", "1e9" },
-		{ "{\"a\":1}", "{\"a\":2}" }, { "[1,2]", "[2,1]" }, { "{}", "[]" }, { "null", "false" },
-		{ "{\"a\":1,\"a\":2}", "{\"a\":2,\"a\":1}" }, { "{\"ab\":1}", "{\"a\":1}" },
+		{ "1", "10" },
+		{ "1", "-1" },
+		{ "1", "\"1\"" },
+		{ "123456789012345678901", "123456789012345678902" },
+		{ "0.1", "0.10000000000000000001" },
+		{ "1e400", "1e401" },
+		{ "1e99999999999999999999", "1e9" },
+		{ "{\"a\":1}", "{\"a\":2}" },
+		{ "[1,2]", "[2,1]" },
+		{ "{}", "[]" },
+		{ "null", "false" },
+		{ "{\"a\":1,\"a\":2}", "{\"a\":2,\"a\":1}" },
+		{ "{\"ab\":1}", "{\"a\":1}" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		ck_assert_msg(same_value(same[i][0], same[i][1]), "%s, %s", same[i][0], same[i][1]);
 	for (size_t i = 0; i < ARRAY_SIZE(different); i++)
-		ck_assert_msg(!same_value(different[i][0], different[i][1]), "%s, %s", different[i][0],
-			      different[i][1]);
+		ck_assert_msg(!same_value(different[i][0], different[i][1]), "%s, %s",
+			      different[i][0], different[i][1]);
 }
 END_TEST
 
@@ -258,7 +308,8 @@ START_TEST(canonical_form_sorts_many_members)
 	_cleanup_(buf_release) struct buf up = BUF_INIT, down = BUF_INIT;
 	for (int i = 0; i < 5000; i++) {
 		buf_printf(&up, "%c\"k%05d\":{\"v\":%d,\"a\":\"\"}", i ? ',' : '{', i, i);
-		buf_printf(&down, "%c\"k%05d\":{\"a\":\"\",\"v\":%d}", i ? ',' : '{', 4999 - i, 4999 - i);
+		buf_printf(&down, "%c\"k%05d\":{\"a\":\"\",\"v\":%d}", i ? ',' : '{', 4999 - i,
+			   4999 - i);
 	}
 	buf_add_char(&up, '}');
 	buf_add_char(&down, '}');
@@ -271,7 +322,8 @@ START_TEST(whole_numbers_are_read_within_63_bits)
 	uint64_t n = 7;
 	struct json_value v = parsed("9223372036854775807", JSON_STRICT);
 	ck_assert(json_u64(&v, &n) && n == INT64_MAX);
-	static const char *const none[] = { "9223372036854775808", "-1", "1.0", "1e3", "\"1\"", "99999999999999999999" };
+	static const char *const none[] = { "9223372036854775808", "-1", "1.0", "1e3", "\"1\"",
+					    "99999999999999999999" };
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		v = parsed(none[i], JSON_STRICT);
 		ck_assert_msg(!json_u64(&v, &n), "%s", none[i]);

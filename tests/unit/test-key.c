@@ -10,11 +10,16 @@
 
 START_TEST(native_key_is_made_and_read)
 {
-	static const struct { const char *type, *id; uint64_t number; const char *key; } rows[] = {
+	static const struct {
+		const char *type, *id;
+		uint64_t number;
+		const char *key;
+	} rows[] = {
 		{ "Order", "o-42", 3, "streams/Order/o-42/0000000003.json" },
 		{ "Order", "o-42", 12345678901, "streams/Order/o-42/12345678901.json" },
 		{ "Branch", "db/main", 1, "streams/Branch/db/main/0000000001.json" },
-		{ "a/b", ".x//0000000001.json", 1, "streams/a%2Fb/%2Ex/%/%30000000001.json/0000000001.json" },
+		{ "a/b", ".x//0000000001.json", 1,
+		  "streams/a%2Fb/%2Ex/%/%30000000001.json/0000000001.json" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_(buf_release) struct buf key = BUF_INIT, type = BUF_INIT, id = BUF_INIT;
@@ -32,16 +37,26 @@ END_TEST
 START_TEST(other_keys_are_refused)
 {
 	static const char *const none[] = {
-		"", "streams/", "streams/Order/0000000003.json", "streams/Order/o/3.json", "streams/Order/o/00000000003.json",
-		"streams/Order/o/0000000003", "streams/Order/o/0000000003.json.tmp", "streams//o/0000000003.json",
-		"streams/Order//0000000003.json", "events/2025/12/18/Order/o/x.json", "streams/Order/.o/0000000003.json",
-		"streams/Order/o/99999999999999999999.json", "xstreams/Order/o/0000000003.json",
+		"",
+		"streams/",
+		"streams/Order/0000000003.json",
+		"streams/Order/o/3.json",
+		"streams/Order/o/00000000003.json",
+		"streams/Order/o/0000000003",
+		"streams/Order/o/0000000003.json.tmp",
+		"streams//o/0000000003.json",
+		"streams/Order//0000000003.json",
+		"events/2025/12/18/Order/o/x.json",
+		"streams/Order/.o/0000000003.json",
+		"streams/Order/o/99999999999999999999.json",
+		"xstreams/Order/o/0000000003.json",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		_cleanup_(buf_release) struct buf type = BUF_INIT, id = BUF_INIT;
 		uint64_t number;
 		struct why why = { "" };
-		ck_assert_msg(key_native_parse(none[i], &type, &id, &number, &why) == RC_INVALID, "%s", none[i]);
+		ck_assert_msg(key_native_parse(none[i], &type, &id, &number, &why) == RC_INVALID,
+			      "%s", none[i]);
 		ck_assert(why.text[0]);
 	}
 }
@@ -51,13 +66,16 @@ START_TEST(indexed_entry_is_read)
 {
 	_cleanup_(buf_release) struct buf id = BUF_INIT;
 	uint64_t number = 0;
-	ck_assert_int_eq(key_indexed_parse_entry("00000000000000000007_a_b.json.json", &number, &id, NULL), RC_OK);
+	ck_assert_int_eq(
+		key_indexed_parse_entry("00000000000000000007_a_b.json.json", &number, &id, NULL),
+		RC_OK);
 	ck_assert_uint_eq(number, 7);
 	ck_assert_str_eq(buf_text(&id), "a_b.json");
 	ck_assert_int_eq(key_indexed_parse_entry("events.json", &number, &id, NULL), RC_INVALID);
 	ck_assert_int_eq(key_indexed_parse_entry("_x.json", &number, &id, NULL), RC_INVALID);
 	ck_assert_int_eq(key_indexed_parse_entry("7_x", &number, &id, NULL), RC_INVALID);
-	ck_assert_int_eq(key_indexed_parse_entry("99999999999999999999_x.json", &number, &id, NULL), RC_INVALID);
+	ck_assert_int_eq(key_indexed_parse_entry("99999999999999999999_x.json", &number, &id, NULL),
+			 RC_INVALID);
 }
 END_TEST
 

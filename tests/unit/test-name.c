@@ -9,12 +9,26 @@
 
 #include "base/cleanup.h"
 
-static const struct { const char *text, *name; } components[] = {
-	{ "Order", "Order" }, { "o-42", "o-42" }, { "db:main:Order.x", "db:main:Order.x" }, { "", "%" },
-	{ "%", "%25" }, { ".", "%2E" }, { "..", "%2E." }, { ".evfs", "%2Eevfs" }, { "a/b", "a%2Fb" },
-	{ "a\nb\x7f", "a%0Ab%7F" }, { "K\xc3\xb6ln", "K\xc3\xb6ln" }, { "events.ndjson", "%65vents.ndjson" },
-	{ "snapshot.json", "%73napshot.json" }, { "0000000003.json", "%30000000003.json" },
-	{ "0000000003-OrderPaid.json", "%30000000003-OrderPaid.json" }, { "%2E", "%252E" }, { "a b~2", "a b~2" },
+static const struct {
+	const char *text, *name;
+} components[] = {
+	{ "Order", "Order" },
+	{ "o-42", "o-42" },
+	{ "db:main:Order.x", "db:main:Order.x" },
+	{ "", "%" },
+	{ "%", "%25" },
+	{ ".", "%2E" },
+	{ "..", "%2E." },
+	{ ".evfs", "%2Eevfs" },
+	{ "a/b", "a%2Fb" },
+	{ "a\nb\x7f", "a%0Ab%7F" },
+	{ "K\xc3\xb6ln", "K\xc3\xb6ln" },
+	{ "events.ndjson", "%65vents.ndjson" },
+	{ "snapshot.json", "%73napshot.json" },
+	{ "0000000003.json", "%30000000003.json" },
+	{ "0000000003-OrderPaid.json", "%30000000003-OrderPaid.json" },
+	{ "%2E", "%252E" },
+	{ "a b~2", "a b~2" },
 	{ ".json", "%2Ejson" },
 };
 
@@ -31,13 +45,17 @@ END_TEST
 START_TEST(other_spellings_are_refused)
 {
 	static const char *const none[] = {
-		"", ".", "..", ".x", "%41", "%2e", "a%2", "a%", "%%", "%zz", "a/b", "events.ndjson", "x.json", "a\nb",
-		"%65events.ndjson",
+		"",       ".",    "..",
+		".x",     "%41",  "%2e",
+		"a%2",    "a%",   "%%",
+		"%zz",    "a/b",  "events.ndjson",
+		"x.json", "a\nb", "%65events.ndjson",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		_cleanup_(buf_release) struct buf text = BUF_INIT;
 		struct why why = { "" };
-		ck_assert_msg(name_decode(none[i], strlen(none[i]), &text, &why) == RC_INVALID, "%s", none[i]);
+		ck_assert_msg(name_decode(none[i], strlen(none[i]), &text, &why) == RC_INVALID,
+			      "%s", none[i]);
 		ck_assert(why.text[0] && !text.len);
 	}
 }
@@ -64,8 +82,13 @@ END_TEST
 START_TEST(id_becomes_a_path)
 {
 	static const char *const rows[][2] = {
-		{ "a/b", "a/b" }, { "a//b", "a/%/b" }, { "/a/", "%/a/%" }, { "db/main", "db/main" }, { "", "%" },
-		{ "a/../b", "a/%2E./b" }, { "x/events.ndjson", "x/%65vents.ndjson" },
+		{ "a/b", "a/b" },
+		{ "a//b", "a/%/b" },
+		{ "/a/", "%/a/%" },
+		{ "db/main", "db/main" },
+		{ "", "%" },
+		{ "a/../b", "a/%2E./b" },
+		{ "x/events.ndjson", "x/%65vents.ndjson" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_(buf_release) struct buf path = BUF_INIT, id = BUF_INIT;
@@ -79,7 +102,12 @@ START_TEST(id_becomes_a_path)
 }
 END_TEST
 
-static const struct { uint64_t number; const char *type; unsigned fork; const char *name; } events[] = {
+static const struct {
+	uint64_t number;
+	const char *type;
+	unsigned fork;
+	const char *name;
+} events[] = {
 	{ 3, "OrderPaid", 1, "0000000003-OrderPaid.json" },
 	{ 3, "OrderPaid", 2, "0000000003-OrderPaid~2.json" },
 	{ 12345678901, "a-b", 1, "12345678901-a-b.json" },
@@ -126,8 +154,8 @@ END_TEST
 START_TEST(other_file_names_are_refused_with_the_grammar)
 {
 	static const char *const none[] = {
-		"notes.txt", "3.json", "0000000003.json", ".OrderPaid.json", ".json", "3-.json", "OrderPaid", "x.json~",
-		"a%b.json", "3-a%41.json", "",
+		"notes.txt", "3.json",  "0000000003.json", ".OrderPaid.json", ".json", "3-.json",
+		"OrderPaid", "x.json~", "a%b.json",        "3-a%41.json",     "",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		struct name_parsed p;
@@ -136,7 +164,8 @@ START_TEST(other_file_names_are_refused_with_the_grammar)
 		ck_assert_msg(strstr(why.text, "[NUMBER-]TYPE.json"), "%s", why.text);
 		buf_release(&p.event_type);
 	}
-	static const char *const others[] = { "99999999999999999999-x.json", "x~2.json", "3-x~1.json", "3-x~02.json" };
+	static const char *const others[] = { "99999999999999999999-x.json", "x~2.json",
+					      "3-x~1.json", "3-x~02.json" };
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		struct name_parsed p;
 		ck_assert_msg(name_parse(others[i], &p, NULL) == RC_INVALID, "%s", others[i]);
@@ -145,11 +174,15 @@ START_TEST(other_file_names_are_refused_with_the_grammar)
 }
 END_TEST
 
-/* Long names are cut between characters and escapes, differ by their digest, and keep number and fork. */
+/*
+ * Long names are cut between characters and escapes, differ by their digest, and keep number and
+ * fork.
+ */
 START_TEST(long_names_are_shortened)
 {
 	for (int shift = 0; shift < 4; shift++) {
-		_cleanup_(buf_release) struct buf a = BUF_INIT, b = BUF_INIT, event = BUF_INIT, type = BUF_INIT;
+		_cleanup_(buf_release) struct buf a = BUF_INIT, b = BUF_INIT, event = BUF_INIT,
+						  type = BUF_INIT;
 		struct name_parsed p;
 		for (int i = 0; i < 300; i++)
 			buf_add_text(&type, i < shift ? "x" : i % 2 ? "\xc3\xa9" : "%2F");

@@ -8,7 +8,9 @@
 
 #include "base/cleanup.h"
 
-static const struct { const char *in, *out; } good[] = {
+static const struct {
+	const char *in, *out;
+} good[] = {
 	{ "2025-12-18T09:05:03.123456Z", "2025-12-18T09:05:03.123456Z" },
 	{ "2025-12-18t09:05:03.12z", "2025-12-18T09:05:03.120000Z" },
 	{ "2025-12-18 09:05:03,1234567Z", "2025-12-18T09:05:03.123456Z" },
@@ -32,7 +34,8 @@ START_TEST(time_is_read_and_written)
 	struct time_stamp t;
 	struct why why = { "" };
 	char out[TIME_TEXT_MAX];
-	ck_assert_msg(time_parse(good[_i].in, strlen(good[_i].in), &t, &why) == RC_OK, "%s", why.text);
+	ck_assert_msg(time_parse(good[_i].in, strlen(good[_i].in), &t, &why) == RC_OK, "%s",
+		      why.text);
 	time_format(&t, out);
 	ck_assert_str_eq(out, good[_i].out);
 }
@@ -41,15 +44,32 @@ END_TEST
 START_TEST(no_time_is_refused_with_a_reason)
 {
 	static const char *const none[] = {
-		"", "now", "24:00", "2025-12-18T24:00:00Z", "2025-12-18T23:59:60Z", "2025-12-18T09:05:03+09",
-		"2025-12-18T09:05:03 Z", " 2025-12-18", "2025-12-18T09:05:03.Z", "0000-01-01", "2025-02-29",
-		"2025-13-01", "20251218T090503Z", "2025-12-18T09:05:03+24:00", "1e9", "1.", "1766048703000000",
-		"2025-12-18T09:05:03Zx", "99999999999999999999999999", "-",
+		"",
+		"now",
+		"24:00",
+		"2025-12-18T24:00:00Z",
+		"2025-12-18T23:59:60Z",
+		"2025-12-18T09:05:03+09",
+		"2025-12-18T09:05:03 Z",
+		" 2025-12-18",
+		"2025-12-18T09:05:03.Z",
+		"0000-01-01",
+		"2025-02-29",
+		"2025-13-01",
+		"20251218T090503Z",
+		"2025-12-18T09:05:03+24:00",
+		"1e9",
+		"1.",
+		"1766048703000000",
+		"2025-12-18T09:05:03Zx",
+		"99999999999999999999999999",
+		"-",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		struct time_stamp t;
 		struct why why = { "" };
-		ck_assert_msg(time_parse(none[i], strlen(none[i]), &t, &why) == RC_INVALID, "%s", none[i]);
+		ck_assert_msg(time_parse(none[i], strlen(none[i]), &t, &why) == RC_INVALID, "%s",
+			      none[i]);
 		ck_assert_ptr_nonnull(strstr(why.text, "expected a time"));
 	}
 }
@@ -57,14 +77,22 @@ END_TEST
 
 START_TEST(numbers_are_seconds_or_milliseconds)
 {
-	static const struct { const char *in; int64_t us; } rows[] = {
-		{ "20000000000", INT64_C(20000000000000000) }, { "20000000001", INT64_C(20000000001000) },
-		{ "-20000000001", INT64_C(-20000000001000) }, { "-0.5", -500000 }, { "1e10", INT64_C(10000000000000000) },
-		{ "1653323487.633079550", INT64_C(1653323487633080) }, { "1653323487000.133", INT64_C(1653323487000133) },
+	static const struct {
+		const char *in;
+		int64_t us;
+	} rows[] = {
+		{ "20000000000", INT64_C(20000000000000000) },
+		{ "20000000001", INT64_C(20000000001000) },
+		{ "-20000000001", INT64_C(-20000000001000) },
+		{ "-0.5", -500000 },
+		{ "1e10", INT64_C(10000000000000000) },
+		{ "1653323487.633079550", INT64_C(1653323487633080) },
+		{ "1653323487000.133", INT64_C(1653323487000133) },
 	};
 	struct time_stamp t;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		ck_assert_int_eq(time_parse_number(rows[i].in, strlen(rows[i].in), &t, NULL), RC_OK);
+		ck_assert_int_eq(time_parse_number(rows[i].in, strlen(rows[i].in), &t, NULL),
+				 RC_OK);
 		ck_assert_int_eq(t.us, rows[i].us);
 		ck_assert(!t.naive && !t.offset_s);
 	}
@@ -97,7 +125,8 @@ START_TEST(days_count_without_a_hole)
 				before = us;
 			}
 	ck_assert_int_eq(days, 3652059);
-	ck_assert(time_in_calendar(before + INT64_C(86399999999)) && !time_in_calendar(before + INT64_C(86400000000)));
+	ck_assert(time_in_calendar(before + INT64_C(86399999999)) &&
+		  !time_in_calendar(before + INT64_C(86400000000)));
 	ck_assert_int_eq(time_from_day(2023, 2, 29, &us), RC_INVALID);
 	ck_assert_int_eq(time_from_day(1900, 2, 29, &us), RC_INVALID);
 	ck_assert_int_eq(time_from_day(10000, 1, 1, &us), RC_INVALID);

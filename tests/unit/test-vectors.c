@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test-vectors.c - what the established system wrote and read, against ours: every case of the vectors. */
+/*
+ * test-vectors.c - what the established system wrote and read, against ours: every case of the
+ * vectors.
+ */
 #include "config.h"
 
 #include <check.h>
@@ -37,7 +40,8 @@ static bool member(const struct json_value *object, const char *name, struct jso
 static void text_of(const struct json_value *object, const char *name, struct buf *out)
 {
 	struct json_value v;
-	ck_assert_msg(member(object, name, &v) && v.type == JSON_STRING, "the case has no text '%s'", name);
+	ck_assert_msg(member(object, name, &v) && v.type == JSON_STRING,
+		      "the case has no text '%s'", name);
 	json_string(&v, out);
 }
 
@@ -140,7 +144,8 @@ static void time_of_datetime(const char *text, struct time_stamp *out)
 	size_t len = strlen(text);
 	struct why why = { "" };
 	int seconds = 0;
-	if (len > 9 && (text[len - 9] == '+' || text[len - 9] == '-') && text[len - 6] == ':' && text[len - 3] == ':') {
+	if (len > 9 && (text[len - 9] == '+' || text[len - 9] == '-') && text[len - 6] == ':' &&
+	    text[len - 3] == ':') {
 		seconds = atoi(text + len - 2) * (text[len - 9] == '-' ? -1 : 1);
 		len -= 3;
 	}
@@ -187,7 +192,8 @@ static void decode_base64(const struct json_value *v, struct buf *out)
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	json_string(v, &text);
 	ck_assert(buf_reserve(out, text.len));
-	int n = EVP_DecodeBlock((unsigned char *)out->data, (unsigned char *)text.data, (int)text.len);
+	int n = EVP_DecodeBlock((unsigned char *)out->data, (unsigned char *)text.data,
+				(int)text.len);
 	ck_assert_int_gt(n, 0);
 	out->len = (size_t)n - strspn(text.data + text.len - 2, "=");
 }
@@ -215,7 +221,10 @@ static void check_parse(const struct json_value *c)
 		ck_assert_msg(why.text[0], "refused without a reason");
 		return;
 	}
-	/* SPICE loses what such an event says: we refuse it, and must still know what SPICE makes of it */
+	/*
+	 * SPICE loses what such an event says: we refuse it, and must still know what SPICE makes
+	 * of it
+	 */
 	if (rc == RC_INVALID && strstr(why.text, "older shape"))
 		rc = event_parse_lossy(buf_text(&text), text.len, &e, &why);
 	ck_assert_msg(rc == RC_OK, "refused: %s\n%s", why.text, buf_text(&text));
@@ -260,7 +269,8 @@ static void hide_nul(struct buf *text)
 {
 	struct buf hidden = BUF_INIT;
 	for (size_t i = 0; i < text->len; i++)
-		buf_add(&hidden, text->data[i] ? &text->data[i] : "\xc0\x80", text->data[i] ? 1 : 2);
+		buf_add(&hidden, text->data[i] ? &text->data[i] : "\xc0\x80",
+			text->data[i] ? 1 : 2);
 	buf_release(text);
 	*text = hidden;
 }
@@ -273,10 +283,11 @@ static void check_key(const struct json_value *c, const char *name, const struct
 	ck_assert_str_eq(buf_text(key), buf_text(&expected));
 }
 
-static void check_keys(const struct json_value *c, const char *type, const char *id, const char *event_id,
-		       int64_t us, const char *number)
+static void check_keys(const struct json_value *c, const char *type, const char *id,
+		       const char *event_id, int64_t us, const char *number)
 {
-	_cleanup_(buf_release) struct buf event = BUF_INIT, aggregate = BUF_INIT, date = BUF_INIT, by_id = BUF_INIT;
+	_cleanup_(buf_release) struct buf event = BUF_INIT, aggregate = BUF_INIT, date = BUF_INIT,
+					  by_id = BUF_INIT;
 	key_indexed_event(us, type, id, event_id, &event);
 	check_key(c, "event_key", &event);
 	key_indexed_by_aggregate(type, id, number, event_id, &aggregate);
@@ -290,8 +301,10 @@ static void check_keys(const struct json_value *c, const char *type, const char 
 START_TEST(keys_are_as_recorded)
 {
 	const struct json_value *c = &keys.list[_i];
-	_cleanup_(freep) char *type = text_or_null(c, "aggregate_type"), *id = text_or_null(c, "aggregate_id");
-	_cleanup_(freep) char *event_id = text_or_null(c, "event_id"), *time = text_or_null(c, "occurred_at");
+	_cleanup_(freep) char *type = text_or_null(c, "aggregate_type"),
+			      *id = text_or_null(c, "aggregate_id");
+	_cleanup_(freep) char *event_id = text_or_null(c, "event_id"),
+			      *time = text_or_null(c, "occurred_at");
 	_cleanup_(freep) char *number = NULL;
 	struct json_value v;
 	struct time_stamp t;
@@ -313,10 +326,14 @@ START_TEST(index_body_is_as_recorded)
 {
 	const struct json_value *c = &indexes.list[_i];
 	_cleanup_(event_release) struct event e = EVENT_INIT;
-	_cleanup_(buf_release) struct buf text = BUF_INIT, key = BUF_INIT, body = BUF_INIT, expected = BUF_INIT;
+	_cleanup_(buf_release) struct buf text = BUF_INIT, key = BUF_INIT, body = BUF_INIT,
+					  expected = BUF_INIT;
 	struct why why = { "" };
 	text_of(c, "envelope", &text);
-	/* no key can hold a NUL: we refuse to read such an event, and must still know what SPICE makes of it */
+	/*
+	 * no key can hold a NUL: we refuse to read such an event, and must still know what SPICE
+	 * makes of it
+	 */
 	enum rc rc = event_parse(buf_text(&text), text.len, &e, &why);
 	if (rc == RC_INVALID && strstr(why.text, "NUL"))
 		rc = event_parse_lossy(buf_text(&text), text.len, &e, &why);
@@ -337,7 +354,8 @@ START_TEST(comparison_sees_a_difference)
 {
 	ck_assert(same_document("{\"a\":1e20,\"b\":\"1.0\"}", "{\"a\":1e+20,\"b\":\"1.0\"}"));
 	ck_assert(!same_document("{\"a\":1e20}", "{\"a\":1e21}"));
-	ck_assert(!same_document("{\"a\":10000000000000000000001}", "{\"a\":10000000000000000000002}"));
+	ck_assert(!same_document("{\"a\":10000000000000000000001}",
+				 "{\"a\":10000000000000000000002}"));
 	ck_assert(!same_document("{\"a\":\"1.0\"}", "{\"a\":\"1.00\"}"));
 	ck_assert(!same_document("{\"a\":1}", "{\"a\":1}}"));
 }
@@ -346,7 +364,8 @@ END_TEST
 START_TEST(connector_namespace_is_the_recorded_one)
 {
 	char ns[37];
-	established_uuid5("6ba7b811-9dad-11d1-80b4-00c04fd430c8", "spice-harvester:connector-events", ns);
+	established_uuid5("6ba7b811-9dad-11d1-80b4-00c04fd430c8",
+			  "spice-harvester:connector-events", ns);
 	ck_assert_str_eq(ns, "62e30d6c-4ef8-58ad-b7e6-88344366ab05");
 }
 END_TEST
@@ -379,12 +398,15 @@ static bool load(const char *folder, struct cases *c)
 	}
 	for (size_t off = 0, used; off < c->text.len; off += used) {
 		struct json_value v;
-		enum json_scan r = json_scan(c->text.data + off, c->text.len - off, JSON_LAX, 1, &v, &used, &why);
+		enum json_scan r = json_scan(c->text.data + off, c->text.len - off, JSON_LAX, 1, &v,
+					     &used, &why);
 		if (r == JSON_EMPTY)
 			break;
-		c->list = r == JSON_COMPLETE ? reallocarray(c->list, c->n + 1, sizeof(*c->list)) : NULL;
+		c->list = r == JSON_COMPLETE ? reallocarray(c->list, c->n + 1, sizeof(*c->list))
+					     : NULL;
 		if (!c->list) {
-			fprintf(stderr, "test-vectors: %s: case %zu: %s\n", buf_text(&path), c->n + 1, why.text);
+			fprintf(stderr, "test-vectors: %s: case %zu: %s\n", buf_text(&path),
+				c->n + 1, why.text);
 			return false;
 		}
 		c->list[c->n++] = v;
@@ -400,7 +422,8 @@ int main(void)
 	if (!folder || !*folder)
 		folder = VECTORS_DEFAULT;
 	if (access(folder, R_OK)) {
-		fprintf(stderr, "test-vectors: no vectors in %s; EVFS_VECTORS names their folder\n", folder);
+		fprintf(stderr, "test-vectors: no vectors in %s; EVFS_VECTORS names their folder\n",
+			folder);
 		return ci && !strcmp(ci, "true") ? EXIT_FAILURE : 77;
 	}
 	if (!load(folder, &envelope) || !load(folder, &keys) || !load(folder, &indexes))
@@ -418,6 +441,7 @@ int main(void)
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
-	printf("test-vectors: %zu envelope, %zu key and %zu index cases\n", envelope.n, keys.n, indexes.n);
+	printf("test-vectors: %zu envelope, %zu key and %zu index cases\n", envelope.n, keys.n,
+	       indexes.n);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
