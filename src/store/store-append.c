@@ -176,7 +176,9 @@ static enum rc commit(struct store *s, struct store_append *a, struct ledger_app
 		case RC_EXISTS:
 			a->last = item->last;
 			return rc;
-		case RC_NOT_FOUND: case RC_INVALID: case RC_DENIED: case RC_TEMPORARY: case RC_CORRUPT: case RC_TOO_LARGE:
+		case RC_NOT_FOUND:
+			return RC_TEMPORARY;	/* the ledger is gone; its reason says what to do */
+		case RC_INVALID: case RC_DENIED: case RC_TEMPORARY: case RC_CORRUPT: case RC_TOO_LARGE:
 		case RC_NO_SPACE: case RC_NO_MEMORY: case RC_CANCELLED:
 			return rc;
 		}
