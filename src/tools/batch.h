@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * evfsctl append --ndjson: documents from stdin that name their streams. Those of one stream that
- * follow each other are gathered into batches; a batch is stored whole or not at all. Threads: none.
+ * follow each other are gathered into batches; each is stored whole or not at all. Threads: none.
  */
 #ifndef EVFS_TOOLS_BATCH_H
 #define EVFS_TOOLS_BATCH_H

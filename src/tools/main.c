@@ -24,7 +24,7 @@ static void print_help(FILE *f)
 		fprintf(f, "    %-8s %.*s\n", verbs[i]->name, (int)strcspn(help, "\n"), help);
 	}
 	fputs("\nSTORE is a directory. Streams are written as in the mount: Order/o-42.\n"
-	      "evfsctl VERB --help says more about a verb, evfsctl --version names the libraries.\n\n"
+	      "evfsctl VERB --help says more, evfsctl --version names the libraries.\n\n"
 	      "Exit status: 0 done, 1 failed, 2 wrong use, 4 conflict, 5 may be retried,\n"
 	      "6 verify found something.\n",
 	      f);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a verb writes: results to stdout; progress to stderr, where that is a terminal. Threads: none.
+ * What a verb writes: results to stdout, progress to stderr if it is a terminal. Threads: none.
  */
 #ifndef EVFS_TOOLS_OUTPUT_H
 #define EVFS_TOOLS_OUTPUT_H

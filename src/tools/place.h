@@ -19,8 +19,8 @@ enum rc place_stream(const char *path, struct buf *type, struct buf *id, struct 
 void place_print(const char *type, const char *id, struct buf *out);
 
 /*
- * The directory at path ("": the root), refreshed. *rest_r: NULL, or the last component, which is no
- * directory's name (it points into path). RC_NOT_FOUND: a component before it is none.
+ * The directory at path ("": the root), refreshed. *rest_r: NULL, or the last component, which is
+ * no directory's name (it points into path). RC_NOT_FOUND: a component before it is none.
  */
 enum rc place_find(struct view *v, const char *path, struct view_dir *out, const char **rest_r,
 		   struct why *why) _must_check_;

@@ -49,7 +49,7 @@ static enum rc set_text(char **to, const char *text, struct why *why)
 	return *to ? RC_OK : rc_fail(RC_NO_MEMORY, why, "out of memory");
 }
 
-/* The draft from stdin. It gets an id here, so that an append with an unknown outcome can be repeated. */
+/* The draft from stdin. It gets an id here: an append with an unknown outcome can be repeated. */
 static enum rc read_draft(const struct verb_call *call, const char *event_type, struct draft *d,
 			  struct why *why)
 {
@@ -161,16 +161,16 @@ static enum verb_status run(struct verb_call *call)
 const struct verb verb_append = {
 	.name = "append",
 	.words_help = "STREAM TYPE | --ndjson",
-	.help = "Append an event of TYPE, its payload on stdin; print the name that it has in the mount.\n"
+	.help = "Append an event of TYPE, its payload on stdin; print the name it has in the mount.\n"
 		"With --ndjson, append any number of documents that also name aggregate_type and\n"
-		"aggregate_id. Those of one stream that follow each other are stored in batches, each whole\n"
-		"or not at all. The first failure ends it, and what was stored is told.",
+		"aggregate_id. Those of one stream that follow each other are stored in batches,\n"
+		"each whole or not at all. The first failure ends it, and what was stored is told.",
 	.options =
 		(const struct verb_option[]){
 			[OPT_EXPECT] = { "--expect", "N",
-					 "only if N is the stream's last number (0: if it is new)" },
+					 "only if N is the last number (0: the stream is new)" },
 			[OPT_ID] = { "--id", "UUID",
-				     "the event's id: the same append with the same id is stored once" },
+				     "the event's id: stored once, however often it is sent" },
 			[OPT_NDJSON] = { "--ndjson", NULL, "documents that name their streams" },
 			[OPT_KEEP_GOING] = { "--keep-going", NULL, "tell what fails and go on" },
 			{ NULL, NULL, NULL },

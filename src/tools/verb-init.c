@@ -45,8 +45,9 @@ static enum verb_status run(struct verb_call *call)
 const struct verb verb_init = {
 	.name = "init",
 	.words_help = "",
-	.help = "Make a store: the directory, its layout and an empty ledger.\n"
-		"With --adopt, give a store whose ledger is missing a new one, seeded from its objects.",
+	.help =
+		"Make a store: the directory, its layout and an empty ledger.\n"
+		"With --adopt, give a store whose ledger is missing one, seeded from its objects.",
 	.options =
 		(const struct verb_option[]){
 			[OPT_ADOPT] = { "--adopt", NULL,

@@ -29,8 +29,7 @@ struct head {
 struct following {
 	struct view *view;
 	const char *path;
-	uint64_t
-		from; /* where streams begin that were not seen before; UINT64_MAX: behind what they hold */
+	uint64_t from;		/* where unseen streams begin; UINT64_MAX: behind what they hold */
 	struct head *heads;	/* open addressing, size is a power of two */
 	size_t size, n;
 	bool stopped, failing;
@@ -73,7 +72,8 @@ static enum rc follow_stream(void *arg, const struct view_dir *stream, struct wh
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	struct head *head = find_head(f->heads, f->size, stream->row);
 	if (!head->row) {
-		*head = (struct head){ stream->row, f->from == UINT64_MAX ? stream->head : f->from - 1 };
+		head->row = stream->row;
+		head->number = f->from == UINT64_MAX ? stream->head : f->from - 1;
 		f->n++;
 	}
 	if (stream->head <= head->number)
@@ -114,7 +114,7 @@ static enum rc follow(struct following *f, struct why *why)
 		enum rc rc = look(f, why);
 		if (!passes(f, rc, why))
 			return rc;
-		/* What was there at the start has been passed over; a stream that appears now is new as a whole. */
+		/* What was there at the start is passed over; what appears now is new as a whole. */
 		if (f->from == UINT64_MAX && rc == RC_OK)
 			f->from = 1;
 		if (f->stopped || !output_flush())
@@ -157,8 +157,9 @@ static enum verb_status run(struct verb_call *call)
 const struct verb verb_tail = {
 	.name = "tail",
 	.words_help = "[STREAM]",
-	.help = "Print events as they are appended, a line each, until it is killed: those of STREAM, of all\n"
-		"streams below it, or of the whole store.",
+	.help =
+		"Print events as they are appended, a line each, until it is killed: those of\n"
+		"STREAM, of all streams below it, or of the whole store.",
 	.options =
 		(const struct verb_option[]){
 			[OPT_FROM] = { "--from", "N",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A verb of evfsctl: what it takes, what it does; and what all verbs share: the command line, opening the store, failing
- * with a line and an exit status. Threads: none.
+ * A verb of evfsctl: what it takes, what it does; and what all verbs share: the command line,
+ * opening the store, failing with a line and an exit status. Threads: none.
  */
 #ifndef EVFS_TOOLS_VERB_H
 #define EVFS_TOOLS_VERB_H
@@ -39,8 +39,8 @@ struct verb_call {
 	struct config config;
 	const char *words[VERB_WORDS_MAX];	/* behind STORE */
 	size_t n_words;
-	const char *given
-		[VERB_OPTIONS_MAX]; /* as verb->options; NULL: not given; "" where it has no value */
+	/* As verb->options; NULL: not given; "" where it has no value. */
+	const char *given[VERB_OPTIONS_MAX];
 	bool json;
 };
 
@@ -58,7 +58,7 @@ extern const struct verb verb_init, verb_append, verb_read, verb_tail, verb_ls, 
 
 /* The one place where a result becomes an exit status. */
 enum verb_status verb_status(enum rc rc);
-/* Say why on stderr, in one line; with --json also as an object on stdout. Returns the exit status. */
+/* Say why in a line on stderr, with --json also as an object on stdout. The exit status. */
 enum verb_status verb_fail(const struct verb_call *call, enum rc rc, const struct why *why);
 /* Wrong use: say so with the verb's synopsis. */
 enum verb_status verb_usage(const struct verb_call *call, const char *fmt, ...) _printf_(2, 3);
@@ -66,11 +66,11 @@ enum verb_status verb_usage(const struct verb_call *call, const char *fmt, ...) 
 /* Run verb with the words behind its name. */
 enum verb_status verb_main(const struct verb *verb, int argc, char *const *argv);
 
-/* Open the store for one-shot use. *status_r is set where it fails, and the reason has been told. */
+/* Open the store for one-shot use. *status_r is set where it fails; the reason was told. */
 enum rc verb_open(struct verb_call *call, struct store **out, enum verb_status *status_r)
 	_must_check_;
 
-/* The value of an option as a number from 0 to 2^63-1. False: another form, and that has been told. */
+/* An option's value as a number from 0 to 2^63-1. False: another form, and that was told. */
 bool verb_number(const struct verb_call *call, size_t option, uint64_t *out);
 
 #endif
