@@ -13,6 +13,7 @@
 
 /* An exponent so long fits an int64_t, with room to add the digits before it. */
 #define EXPONENT_DIGITS_MAX 15
+#define SMALL_OBJECT 16 /* members */
 #define DOUBLE_EXPONENT_MAX 308 /* of the first digit of the largest double */
 
 /* A member of an object that is being written: where it stands in out. */
@@ -35,6 +36,25 @@ struct form {
 };
 
 static void write_value(struct form *f);
+
+/*
+ * Most of what is written is short, so these leave out the call where there is room, and the NUL
+ * behind the text: write_form puts it there at the end.
+ */
+static inline void put(struct buf *out, const char *text, size_t len)
+{
+	if (out->failed || out->cap - out->len <= len) {
+		buf_add(out, text, len);
+		return;
+	}
+	memcpy(out->data + out->len, text, len);
+	out->len += len;
+}
+
+static inline void put_char(struct buf *out, char c)
+{
+	put(out, &c, 1);
+}
 
 /* A number in its parts. Points into the text. */
 struct number {
@@ -173,11 +193,11 @@ static void write_number(struct form *f)
 	else if (f->canonical && (!integer || text[len - 1] == '0'))
 		number_canonical(text, len, f->out);
 	else if (integer && len == 2 && !memcmp(text, "-0", 2))
-		buf_add_char(f->out, '0');
+		put_char(f->out, '0');
 	else if (!integer && number_overflows(text, len))
 		buf_add_text(f->out, "null");
 	else
-		buf_add(f->out, text, len);
+		put(f->out, text, len);
 }
 
 static void write_string(struct form *f)
@@ -186,7 +206,7 @@ static void write_string(struct form *f)
 	f->p = json_skip_string(text);
 	size_t len = (size_t)(f->p - text);
 	if (!memchr(text, '\\', len)) {
-		buf_add(f->out, text, len);
+		put(f->out, text, len);
 		return;
 	}
 	struct json_value v = { JSON_STRING, text, len };
@@ -200,7 +220,7 @@ static void write_array(struct form *f)
 {
 	char separator = '[';
 	for (f->p = json_skip_blanks(f->p + 1, f->end); *f->p != ']';) {
-		buf_add_char(f->out, separator);
+		put_char(f->out, separator);
 		separator = ',';
 		write_value(f);
 		f->p = json_skip_blanks(f->p, f->end);
@@ -233,6 +253,22 @@ static int compare_places(const void *va, const void *vb)
 	return a->place < b->place ? -1 : 1;
 }
 
+/* Objects are small as a rule; qsort_r is a good deal slower there. */
+static void sort_members(struct member *m, size_t n, char *out)
+{
+	if (n > SMALL_OBJECT) {
+		qsort_r(m, n, sizeof(*m), compare_members, out);
+		return;
+	}
+	for (size_t i = 1; i < n; i++) {
+		struct member moving = m[i];
+		size_t at = i;
+		for (; at && compare_members(&m[at - 1], &moving, out) > 0; at--)
+			m[at] = m[at - 1];
+		m[at] = moving;
+	}
+}
+
 static bool in_order(const struct member *m, size_t n, const char *out)
 {
 	for (size_t i = 1; i < n; i++)
@@ -251,7 +287,7 @@ static void arrange_members(struct form *f, struct member *m, size_t n)
 	if (n < 2 || buf_failed(out) || in_order(m, n, out->data))
 		return;
 	size_t start = m[0].key, kept = 0;
-	qsort_r(m, n, sizeof(*m), compare_members, out->data);
+	sort_members(m, n, out->data);
 	for (size_t i = 0; i < n; i++) {
 		if (kept && !compare_keys(&m[kept - 1], &m[i], out->data)) {
 			m[i].place = m[kept - 1].place;
@@ -275,8 +311,8 @@ static void arrange_members(struct form *f, struct member *m, size_t n)
 	out->len = start;
 	for (size_t i = 0; i < kept; i++) {
 		if (i)
-			buf_add_char(out, ',');
-		buf_add(out, f->scratch.data + (m[i].key - start), m[i].end - m[i].key);
+			put_char(out, ',');
+		put(out, f->scratch.data + (m[i].key - start), m[i].end - m[i].key);
 	}
 }
 
@@ -298,26 +334,26 @@ static void push_member(struct form *f, size_t key, size_t key_len)
 static void write_object(struct form *f)
 {
 	size_t base = f->n;
-	buf_add_char(f->out, '{');
+	put_char(f->out, '{');
 	for (f->p = json_skip_blanks(f->p + 1, f->end); *f->p != '}';) {
 		size_t key = f->out->len;
 		write_string(f);
 		size_t key_len = f->out->len - key;
 		f->p = json_skip_blanks(f->p, f->end) + 1;
-		buf_add_char(f->out, ':');
+		put_char(f->out, ':');
 		write_value(f);
 		push_member(f, key, key_len);
 		f->p = json_skip_blanks(f->p, f->end);
 		if (*f->p == ',') {
 			f->p = json_skip_blanks(f->p + 1, f->end);
-			buf_add_char(f->out, ',');
+			put_char(f->out, ',');
 		}
 	}
 	f->p++;
 	if (f->n > base)
 		arrange_members(f, f->members + base, f->n - base);
 	f->n = base;
-	buf_add_char(f->out, '}');
+	put_char(f->out, '}');
 }
 
 static void write_word(struct form *f)
@@ -325,7 +361,7 @@ static void write_word(struct form *f)
 	const char *text = f->p;
 	while (f->p < f->end && json_is_letter(*f->p))
 		f->p++;
-	buf_add(f->out, text, (size_t)(f->p - text));
+	put(f->out, text, (size_t)(f->p - text));
 }
 
 static void write_value(struct form *f)
@@ -349,6 +385,7 @@ static void write_form(const struct json_value *v, bool canonical, struct buf *o
 	};
 	buf_reserve(out, v->len);
 	write_value(&f);
+	buf_add(out, "", 0);
 	free(f.members);
 	buf_release(&f.scratch);
 }
