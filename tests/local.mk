@@ -2,6 +2,7 @@ include tests/unit/local.mk
 include tests/contract/local.mk
 include tests/rules/local.mk
 include tests/tools/local.mk
+include tests/mount/local.mk
 EXTRA_DIST += tests/lib.sh
 # Where the shell tests find programs and sources; see tests/lib.sh.
 AM_TESTS_ENVIRONMENT = \
