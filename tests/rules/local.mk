@@ -1,0 +1,3 @@
+rules = %D%/layers %D%/names %D%/heads %D%/self-test
+TESTS += $(rules)
+EXTRA_DIST += $(rules)
