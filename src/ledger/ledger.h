@@ -91,7 +91,8 @@ typedef enum rc ledger_pending_fn(void *arg, const struct ledger_pending *row);
 /*
  * Lease up to max unsettled rows whose lease is over, oldest first, for lease_ms, then tell fn of each, with no transaction open.
  * Rows of streams that wait for their re-seed are passed over. all: leases count as over (no other process is alive).
- * Rows settled 15 minutes ago are dropped here, some at a time, and other housekeeping is done. *n_r: how many were told.
+ * Bodies of settled rows committed 15 minutes ago are dropped here, some at a time, and other housekeeping is done.
+ * *n_r: how many were told.
  */
 enum rc ledger_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
 		     size_t *n_r, struct why *why) _must_check_;
@@ -103,7 +104,8 @@ enum rc ledger_settle(struct ledger *l, const struct ledger_ref *refs, size_t n,
 enum ledger_what {
 	LEDGER_EVENTS,		/* events of one stream with numbers above `after`, by number */
 	LEDGER_ID,		/* the event with event_id */
-	LEDGER_TIME,		/* events with from_us <= recorded_us < to_us, by (recorded_us, stream, number), after position (after_us, stream, after) */
+	LEDGER_TIME,		/* events with from_us <= recorded_us < to_us, by (recorded_us, stream, number), after position (after_us, stream, after);
+				   those of streams that wait for their re-seed are passed over */
 	LEDGER_STREAM,		/* one stream (type, id) */
 	LEDGER_STREAMS,		/* streams whose handle is above `stream`, by handle: handles grow with creation */
 	LEDGER_UNSEEDED,	/* as LEDGER_STREAMS, those that wait for their re-seed */
@@ -131,12 +133,12 @@ struct ledger_row {
 	uint64_t size;			/* of the stored body */
 	int64_t occurred_us, recorded_us;
 	bool settled;
-	const char *head, *tail;	/* unsettled, or settled less than 15 minutes ago: the body's pieces; else NULL */
+	const char *head, *tail;	/* unsettled, or committed less than 15 minutes ago: the body's pieces; else NULL */
 	size_t head_len, tail_len;
 	bool own_time;
 	const uint8_t *digest;		/* LEDGER_DIGEST_LEN bytes */
 	/* a stream */
-	uint64_t last;			/* its last number */
+	uint64_t last;			/* its last number; 0: nothing was ever appended, it was only re-seeded */
 	uint64_t settled_to;		/* every number up to here is settled or void */
 	bool unseeded;
 };
@@ -176,13 +178,13 @@ enum rc ledger_seed(struct ledger *l, const char *identity, uint64_t number, boo
 /* What the object store holds of a stream. */
 struct ledger_object {
 	uint64_t number;
-	const char *event_id, *event_type;
+	const char *event_id, *event_type;	/* event_id NULL: no event can be read from it, its number becomes a void */
 	uint64_t size;
 	int64_t occurred_us, recorded_us;
 	uint8_t digest[LEDGER_DIGEST_LEN];
 };
 struct ledger_reseed {
-	const char *type, *id;
+	const char *type, *id;		/* type NULL: see ledger_reseed */
 	uint64_t seeding;		/* the seeding this belongs to; RC_CONFLICT if another came */
 	uint64_t after;			/* objects were listed after this number */
 	const struct ledger_object *objects;	/* by number, each number once */
@@ -193,7 +195,10 @@ struct ledger_reseed {
 };
 /*
  * Re-seed one stream in one transaction; the object store wins (design.md 5 "Re-seed"; model/native.py reseed). Makes the stream
- * if it is not there. Idempotent for the same list.
+ * if it is not there. Idempotent for the same list. RC_CONFLICT too where a number up to `after` is not settled.
+ * A stream that the ledger does not know is RC_FENCED as well, for objects may stand under it. type NULL: the whole store was
+ * listed, and every stream found in it re-seeded under this seeding: from now on a stream that is not there is new.
+ * RC_TEMPORARY: some still wait (LEDGER_UNSEEDED).
  */
 enum rc ledger_reseed(struct ledger *l, struct ledger_reseed *r, struct why *why) _must_check_;
 
