@@ -3,6 +3,8 @@ include tests/contract/local.mk
 include tests/rules/local.mk
 include tests/tools/local.mk
 include tests/mount/local.mk
+include tests/crash/local.mk
+include tests/stress/local.mk
 EXTRA_DIST += tests/lib.sh
 # Where the shell tests find programs and sources; see tests/lib.sh.
 AM_TESTS_ENVIRONMENT = \

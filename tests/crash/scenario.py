@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One store that lives through kill after kill. Everything random comes from the seed: the same seed, the same faults."""
+import hashlib
+import json
+import mmap
+import os
+import random
+import shutil
+import signal
+import time
+
+import history
+from harness import Failed, Mount, evfsctl, fork, kill_all, verify, wait_all
+from writer import ToolWriter, Writer
+
+# What a store is put through: see Scenario.cycle.
+KINDS = ("plain", "committed", "lost", "pair")
+STREAMS = ["Order/s-%d" % i for i in range(3)]
+WRITERS = 5
+MOUNT_OPTIONS = "timeout=1s,fresh=50ms"
+FIRES_WITHIN = 2.0  # seconds; a failpoint that is not passed by then is given up: a plain kill instead
+
+# How often a failpoint is passed before it kills, at most; those that are passed now and then only: seldom.
+PASSES = {"store-settle-before-sync": 1, "store-settle-after-sync": 1, "store-claimed": 3, "store-reseed": 3,
+          "store-seed-bucket-written": 1}
+MANY_PASSES = 30
+SEEDING = ("store-reseed", "store-seed-bucket-written")  # passed only where a ledger is seeded
+SWEEPING = ("store-claimed",)  # passed only where something was left, or only committed
+IN_RECOVERY = ("store-claimed", "object-put-before", "object-put-after", "store-settle-before-sync", "store-settle-after-sync")
+IN_TOOL = ("store-committed", "store-delivered", "object-put-before", "object-put-written", "object-put-after",
+           "store-settle-before-sync", "store-settle-after-sync")
+
+
+class Scenario:
+    def __init__(self, folder, build, failpoints, seed, index, kind):
+        self.folder = os.path.join(folder, "%d-%s" % (index, kind))
+        self.build, self.kind, self.index = build, kind, index
+        self.store, self.log = self.folder + "/store", self.folder + "/log"
+        self.random = random.Random("%s/%d" % (seed, index))
+        self.failpoints = failpoints
+        self.plans = []
+        self.cycles = 0
+        self.fired = {}  # failpoint: how often it killed
+        self.inside = 0  # kills that cut an append
+        self.counts = {"ok": 0, "cut": 0, "unsent": 0, "retried": 0, "EIO": 0}
+        self.manifests, self.offsets = {}, {}
+        self.lines = []
+        self.attempts = []
+        self.seen = {}  # stream: its bytes at the last check, and their events
+        self.mounts = []
+        os.makedirs(self.folder)
+
+    # ---- what is to happen
+
+    def plan(self):
+        """The next cycle's fault: (failpoint or None for kill at any time, pass, seconds until it is a plain kill)."""
+        if not self.plans:
+            usual = [f for f in self.failpoints if f not in SEEDING and (f not in SWEEPING or self.kind == "committed")]
+            self.plans = usual + [None, None, None]
+            self.random.shuffle(self.plans)
+        name = self.plans.pop()
+        return name, self.random.randint(1, PASSES.get(name, MANY_PASSES)), self.random.uniform(0.02, 0.3)
+
+    def spec(self, name):
+        return None if name is None or name not in self.failpoints else "%s:%d" % (name, self.random.randint(1, PASSES.get(name, 1)))
+
+    # ---- parts of a cycle
+
+    def hit(self, spec):
+        name = spec.split(":")[0]
+        self.fired[name] = self.fired.get(name, 0) + 1
+
+    def mount(self, point, failpoint=None):
+        options = MOUNT_OPTIONS + (",ack=committed" if self.kind == "committed" else "")
+        mount = Mount(self.build, self.store, self.folder + "/" + point, options, self.log, failpoint)
+        self.mounts.append(mount)
+        return mount
+
+    def init(self, *options, failpoint=None):
+        done = evfsctl(self.build, "init", *options, self.store, failpoint=failpoint)
+        if failpoint and done.returncode == -signal.SIGKILL:
+            self.hit(failpoint)
+            done = evfsctl(self.build, "init", *options, self.store)
+        if done.returncode:
+            raise Failed("evfsctl init %s: status %d, %s" % (options, done.returncode, done.stderr.decode(errors="replace")))
+
+    def start_writers(self, mounts, stop):
+        """Writers 0 … on the mounts in turn, and one with evfsctl beside a pair. Returns {pid: name}."""
+        heads = {stream: seen[1][-1]["sequence_number"] for stream, seen in self.seen.items() if seen[1]}
+        there = {event["data"]["t"] for seen in self.seen.values() for event in seen[1]}
+        pids = {}
+        names = ["w%d" % i for i in range(WRITERS)] + (["tool"] if self.kind == "pair" else [])
+        for i, name in enumerate(names):
+            manifest = self.manifests.get(name)
+            if manifest is None:
+                path = "%s/%s.ndjson" % (self.folder, name)
+                manifest = self.manifests[name] = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            own = [a for a in self.attempts if a["w"] == name]
+            lost = self.kind == "lost"  # there a refused retry stays what it is
+            retries = [dict(a, was_there=a["tokens"][0] in there, may_refuse=lost) for a in own
+                       if a["answer"] == "cut" and a["own"] and not (lost and a.get("retried"))]
+            arguments = (name, mounts[i % len(mounts)].point, manifest, own[-1]["a"] if own else 0,
+                         self.random.random(), STREAMS, heads, stop)
+            if name == "tool":
+                writer = ToolWriter(self.build, self.store, [f for f in IN_TOOL if f in self.failpoints], *arguments)
+            else:
+                writer = Writer(*arguments)
+            pids[fork(writer.run, retries, errors=self.folder + "/errors")] = name
+        return pids
+
+    def end_writers(self, pids, mounts):
+        done = wait_all(list(pids), 20)
+        if len(done) < len(pids):
+            for mount in mounts:
+                mount.abort()
+            late = [p for p in pids if p not in done]
+            kill_all(late)
+            raise Failed("writers hang 20 s after the mount's end: %s" % [pids[p] for p in late])
+        if any(done.values()):
+            with open(self.folder + "/errors") as f:
+                raise Failed("writer %s: %s" % ([pids[p] for p, s in done.items() if s], f.read()[-4000:]))
+
+    def read_manifests(self):
+        """What the writers have written down since. Returns how many appends were cut by the mount's end."""
+        cut = 0
+        for name, fd in self.manifests.items():
+            data = os.pread(fd, 1 << 28, self.offsets.get(name, 0))
+            self.offsets[name] = self.offsets.get(name, 0) + len(data)
+            for line in data.decode().splitlines():
+                self.lines.append(line)
+                record = json.loads(line)
+                if "answer" in record:
+                    self.counts[record["answer"]] += 1
+                    if record.get("failpoint"):
+                        self.hit(record["failpoint"])
+                    elif record["answer"] == "cut":
+                        self.counts["EIO"] += record.get("error") == "EIO"
+                        cut += record.get("error") not in (None, "EIO")
+                elif "retry" in record:
+                    self.counts["retried"] += 1
+        self.attempts = history.load(self.lines)
+        return cut
+
+    def kill(self, mount, name, failpoint, seconds):
+        """Let it work until its failpoint, or the time, kills it."""
+        end = time.monotonic() + (FIRES_WITHIN if name else seconds)
+        while mount.alive() and time.monotonic() < end:
+            time.sleep(0.002)
+        fired = not mount.alive()
+        status = mount.kill()
+        if fired:
+            if not name or status != -signal.SIGKILL:
+                raise Failed("the mount ended by itself, status %d: %s" % (status, mount.said()))
+            self.hit(failpoint)
+        return fired
+
+    def lose_ledger(self):
+        """Every other time it is gone, and a new one adopted; else an older copy is put back."""
+        ledger = self.store + "/.evfs/ledger.db"
+        for suffix in ("-shm", "-wal", ""):
+            if os.path.exists(ledger + suffix):
+                os.unlink(ledger + suffix)
+        if self.cycles % 4 == 1 or not os.path.exists(self.folder + "/ledger.db"):
+            self.init("--adopt", failpoint=self.spec(self.random.choice(SEEDING + (None,))))
+            return None
+        for suffix in ("-wal", ""):
+            if os.path.exists(self.folder + "/ledger.db" + suffix):
+                shutil.copyfile(self.folder + "/ledger.db" + suffix, ledger + suffix)
+        return self.spec(self.random.choice(SEEDING + (None,)))
+
+    def keep_ledger(self):
+        for suffix in ("-wal", ""):
+            kept = self.folder + "/ledger.db" + suffix
+            if os.path.exists(kept):
+                os.unlink(kept)
+            if os.path.exists(self.store + "/.evfs/ledger.db" + suffix):
+                shutil.copyfile(self.store + "/.evfs/ledger.db" + suffix, kept)
+
+    def recover(self, failpoint):
+        """Mount until it lives; whatever failpoint kills the first, the next has none. Returns a mount with nothing pending."""
+        while True:
+            mount = self.mount("mnt", failpoint)
+            if mount.ready() and mount.settle():
+                return mount
+            mount.kill()
+            mount.clear()
+            if not failpoint:
+                raise Failed("the mount was killed, nobody knows why: " + mount.said())
+            self.hit(failpoint)
+            failpoint = None
+
+    def end(self, mount, failpoint=None):
+        """Unmount well; a failpoint of the recovery may still be passed."""
+        if not mount.stop():
+            if not failpoint:
+                raise Failed("the mount was killed at its end: " + mount.said())
+            self.hit(failpoint)
+            mount.clear()
+            self.end(self.recover(None))
+
+    # ---- what must be
+
+    def read_stream(self, mount, stream):
+        """The stream's events; what was there at the last check must be there, byte for byte."""
+        folder = "%s/%s" % (mount.point, stream)
+        known, events = self.seen.get(stream, (b"", []))
+        try:
+            with open(folder + "/events.ndjson", "rb") as f:
+                text = f.read()
+        except FileNotFoundError:
+            text = b""
+        if not text.startswith(known):
+            raise Failed("%s: what was there before has changed: was %d bytes, %s, is %d bytes, %s" % (
+                stream, len(known), hashlib.sha256(known).hexdigest(), len(text), hashlib.sha256(text[:len(known)]).hexdigest()))
+        if text and not text.endswith(b"\n"):
+            raise Failed("%s: the last line is cut: %r" % (stream, text[-200:]))
+        new = [json.loads(line) for line in text[len(known):].splitlines()]
+        self.seen[stream] = (text, events + new)
+        return events, new
+
+    def check_objects(self, mount, stream, old, new):
+        """The directory lists the events, and each object below the store is there, whole, and says the same."""
+        wrong = []
+        names = ["%010d-%s.json" % (e["sequence_number"], e["event_type"]) for e in old + new]
+        try:
+            listed = sorted(os.listdir("%s/%s" % (mount.point, stream)))
+        except FileNotFoundError:
+            listed = []
+        if listed != names:
+            wrong.append("%s: ls shows %s, events.ndjson has %s" % (stream, sorted(set(listed) - set(names)),
+                                                                   sorted(set(names) - set(listed))))
+        folder = "%s/streams/%s" % (self.store, stream)
+        objects = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        wanted = ["%010d.json" % e["sequence_number"] for e in old + new]
+        if objects != wanted:
+            wrong.append("%s: the objects are not those of the stream: %s more, %s missing" % (
+                stream, sorted(set(objects) - set(wanted)), sorted(set(wanted) - set(objects))))
+        for event in new:
+            try:
+                with open("%s/%010d.json" % (folder, event["sequence_number"]), "rb") as f:
+                    body = f.read()
+                if json.loads(body) != event:
+                    wrong.append("%s: object %d differs from its line: %.300s" % (stream, event["sequence_number"], body))
+            except (OSError, ValueError) as e:
+                wrong.append("%s: object %d: %s" % (stream, event["sequence_number"], e))
+        return wrong
+
+    def check(self, mount):
+        """Everything that must hold once nothing is pending. Returns what is wrong."""
+        wrong = []
+        streams = sorted(set(STREAMS) | {a["stream"] for a in self.attempts})
+        for stream in streams:
+            old, new = self.read_stream(mount, stream)
+            wrong += self.check_objects(mount, stream, old, new)
+            wrong += history.check_stream(stream, [a for a in self.attempts if a["stream"] == stream], old + new,
+                                          self.kind == "lost")
+        shown = ["%s/%s" % (kind, name) for kind in os.listdir(mount.point) for name in os.listdir(mount.point + "/" + kind)]
+        stored = [s for s in streams if self.seen[s][1]]
+        if not set(stored) <= set(shown) or not set(shown) <= set(streams):
+            wrong.append("the mount shows the streams %s, written were %s" % (sorted(shown), stored))
+        return wrong
+
+    def checked(self, mount):
+        wrong = self.check(mount)
+        if wrong:
+            raise Failed("\n".join(wrong[:20]))
+        verify(self.build, self.store)
+
+    # ---- a cycle
+
+    def prepare(self):
+        self.init(failpoint=self.spec("store-seed-bucket-written") if self.kind == "lost" else None)
+
+    def cycle(self):
+        """
+        Mount, write, kill, mount again, check.
+        committed: ack=committed. lost: the ledger is lost or put back between. pair: a second mount lives on and must finish what the first began.
+        """
+        name, nth, seconds = self.plan()
+        failpoint = name and "%s:%d" % (name, nth)
+        stop = mmap.mmap(-1, 1)
+        pids = {}
+        if self.kind == "lost":
+            self.keep_ledger()
+        try:
+            victim = self.mount("mnt-2" if self.kind == "pair" else "mnt", failpoint)
+            other = self.mount("mnt") if self.kind == "pair" else None
+            mounts = [victim] + ([other] if other else [])
+            if other:
+                other.ready()
+            if victim.ready():
+                pids = self.start_writers(mounts, stop)
+            fired = self.kill(victim, name, failpoint, seconds)
+            if other:
+                time.sleep(self.random.uniform(0, 0.1))
+            stop[0] = 1
+            self.end_writers(pids, mounts)
+            pids = {}
+            victim.clear()
+            cut = self.read_manifests()
+            self.inside += 1 if cut else 0
+
+            recovery = None
+            if self.kind == "lost" and self.cycles % 2:
+                recovery = self.lose_ledger()
+            elif other is None and self.random.random() < 0.25 or name == "store-committed":
+                recovery = self.spec("store-claimed" if name == "store-committed" else self.random.choice(IN_RECOVERY))
+            if other:
+                if not other.settle():
+                    raise Failed("the other mount was killed, nobody knows why: " + other.said())
+                self.checked(other)
+                self.end(other)
+            else:
+                mount = self.recover(recovery)
+                self.checked(mount)
+                self.end(mount, recovery)
+        finally:
+            stop[0] = 1
+            kill_all(list(pids))
+            for mount in self.mounts:
+                if mount.alive():
+                    mount.kill()
+                    mount.clear()
+            self.mounts = []
+        self.cycles += 1
+        return fired
+
+    def story(self):
+        """What it was doing, for a report."""
+        return "store %d (%s), cycle %d" % (self.index, self.kind, self.cycles)

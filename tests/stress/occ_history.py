@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Was every answer right? Pure: calls with their times against the final streams, so that wrong histories can be planted.
+
+A call is a dict: w (who), stream, ids (of its events, in order), began and ended (one clock for all), answer ("ok", "ESTALE", "EEXIST"),
+expect (the last number that it expected; None), numbered (it said so by naming its own number), other (an id that was used before with
+other content), again (the same call was made before). A stream's true history is known at the end only; where it was at the time of a
+call is bounded by the calls that made its events: an event is there after its call ended, and is not before its call began.
+"""
+
+
+def groups(calls):
+    """The calls that share their ids, in the order of time: the first, and its repetitions."""
+    found = {}
+    for call in sorted((c for c in calls if not c["other"]), key=lambda c: c["began"]):
+        found.setdefault(tuple(call["ids"]), []).append(call)
+    return list(found.values())
+
+
+def surely_last(number, began, ended, made):
+    """From began to ended the stream ended at this number, whatever the order of what overlaps. made: number -> its call."""
+    if number > len(made):
+        return False
+    if number and made[number]["ended"] >= began:
+        return False
+    if number and number < len(made) and made[number] is made[number + 1]:
+        return False  # inside a batch
+    return number == len(made) or made[number + 1]["began"] > ended
+
+
+def check_refusal(call, made):
+    """Could the stream's last number differ from the expected one at some time between call and answer?"""
+    expect, began, ended = call["expect"], call["began"], call["ended"]
+    name = "%s: %s, expecting %s," % (call["stream"], call["ids"][0], expect)
+    if expect is None:
+        return ["%s was refused (%s) without an expectation" % (name, call["answer"])]
+    if call["answer"] == "EEXIST":
+        if not call["numbered"]:
+            return ["%s was answered EEXIST, though it named no number of its own" % name]
+        if expect + 1 > len(made) or made[expect + 1]["began"] > ended:
+            return ["%s was answered EEXIST, though event %d was not there yet" % (name, expect + 1)]
+        return []
+    if surely_last(expect, began, ended, made):
+        return ["%s was refused, though the stream ended there all the time" % name]
+    if call["numbered"] and (expect == 0 or expect <= len(made) and made[expect]["ended"] < began):
+        return ["%s was answered ESTALE, though the stream was there or further (EEXIST)" % name]
+    return []
+
+
+def check_stream(stream, calls, ids):
+    """calls: those of the stream. ids: the event ids of the final stream, number 1 first. Returns what is wrong."""
+    wrong = []
+    number = {}
+    for i, event_id in enumerate(ids):
+        if event_id in number:
+            wrong.append("%s: %s is there twice, as %d and %d" % (stream, event_id, number[event_id], i + 1))
+        number[event_id] = i + 1
+    made = {}
+    all_groups = groups(calls)
+    for group in all_groups:
+        first = group[0]
+        for again in group[1:]:
+            if again["answer"] != first["answer"]:
+                wrong.append("%s: %s was answered %s at first, and %s again" % (stream, first["ids"][0], first["answer"],
+                                                                               again["answer"]))
+        there = [number[i] for i in first["ids"] if i in number]
+        if first["answer"] != "ok":
+            if there:
+                wrong.append("%s: %s was refused, and is there" % (stream, first["ids"][0]))
+            continue
+        if len(there) != len(first["ids"]):
+            wrong.append("%s: %s was answered, and %d of its %d events are there" % (stream, first["ids"][0], len(there),
+                                                                                    len(first["ids"])))
+            continue
+        if there != list(range(there[0], there[0] + len(there))):
+            wrong.append("%s: the batch of %s lies at %s" % (stream, first["ids"][0], there))
+        if first["expect"] is not None and there[0] != first["expect"] + 1:
+            wrong.append("%s: %s expected %d and became %d" % (stream, first["ids"][0], first["expect"], there[0]))
+        if first.get("number") is not None and there[0] != first["number"]:
+            wrong.append("%s: %s was answered as number %d, and is %d" % (stream, first["ids"][0], first["number"], there[0]))
+        for n in there:
+            made[n] = first
+    for event_id, n in number.items():
+        if n not in made:
+            wrong.append("%s: event %d, %s, is of no answered call" % (stream, n, event_id))
+    for call in calls:
+        if call["other"] and call["answer"] != "EEXIST":
+            wrong.append("%s: %s with other content was answered %s" % (stream, call["ids"][0], call["answer"]))
+    if wrong:
+        return wrong  # what follows needs to know who made each number
+
+    latest = None
+    for n in range(1, len(ids) + 1):  # what ended before another began has the lower number
+        if latest and latest["began"] > made[n]["ended"]:
+            wrong.append("%s: event %d was answered before the call of an event before it began" % (stream, n))
+        if not latest or made[n]["began"] > latest["began"]:
+            latest = made[n]
+    for group in all_groups:
+        for call in group:
+            if call["answer"] != "ok":
+                wrong += check_refusal(call, made)
+    return wrong
+
+
+def check_numbers(stream, numbers):
+    return [] if numbers == list(range(1, len(numbers) + 1)) else ["%s: the numbers are not 1 to %d: %s" % (
+        stream, len(numbers), [n for i, n in enumerate(numbers) if n != i + 1][:5])]
+
+
+class Prefix:
+    """What one reader sees of a stream: each time what it saw before, and perhaps more, in whole lines."""
+
+    def __init__(self, name):
+        self.name, self.seen, self.wrong = name, b"", []
+
+    def saw(self, text):
+        if not text.startswith(self.seen):
+            self.wrong.append("%s: after %d bytes it read %d that do not begin with them" % (self.name, len(self.seen), len(text)))
+        elif text and not text.endswith(b"\n"):
+            self.wrong.append("%s: the last line is cut: %r" % (self.name, text[-80:]))
+        self.seen = text
+
+    def end(self, final):
+        if not final.startswith(self.seen):
+            self.wrong.append("%s: the last that it read is no prefix of the final stream" % self.name)
+        return self.wrong
+
+
+def sample():
+    """A right history: 1 a, 2 b, 3-4 a batch c, 5 d; with refusals, repetitions, and overlaps."""
+    calls = []
+
+    def call(ids, began, ended, answer="ok", expect=None, **more):
+        calls.append(dict({"w": 0, "stream": "S/s", "ids": ids.split(), "began": began, "ended": ended, "answer": answer,
+                           "expect": expect, "numbered": False, "other": False, "again": False}, **more))
+
+    call("a", 0, 10, expect=0)
+    call("x1", 11, 12, "ESTALE", 0)
+    call("x2", 11, 12, "EEXIST", 0, numbered=True)
+    call("b", 20, 30, expect=1)
+    call("x3", 25, 26, "ESTALE", 1)     # b may have been there
+    call("x4", 27, 29, "EEXIST", 1, numbered=True)
+    call("x5", 32, 33, "ESTALE", 7)
+    call("x6", 32, 33, "ESTALE", 7, numbered=True)
+    call("c1 c2", 40, 50)
+    call("x7", 51, 52, "ESTALE", 3)
+    call("a", 53, 54, expect=0, again=True)
+    call("x1", 53, 54, "ESTALE", 0, again=True)
+    call("a", 55, 56, "EEXIST", 0, other=True)
+    call("d", 45, 70, expect=4)
+    return calls, ["a", "b", "c1", "c2", "d"]
+
+
+def find(calls, event_id, again=False, other=False):
+    return next(c for c in calls if c["ids"][0] == event_id and c["again"] == again and c["other"] == other)
+
+
+# How each planted history differs from the right one, and what must be found.
+PLANTED = {
+    "an answered event is gone": (lambda c, i: i.pop(), "0 of its 1"),
+    "a batch in part": (lambda c, i: i.remove("c2"), "1 of its 2"),
+    "an event twice": (lambda c, i: i.append("a"), "is there twice"),
+    "an event of nobody": (lambda c, i: i.append("z"), "of no answered call"),
+    "a refused event": (lambda c, i: i.append("x1"), "was refused, and is there"),
+    "a batch taken apart": (lambda c, i: i.__setitem__(slice(2, 5), ["c1", "d", "c2"]), "the batch of c1"),
+    "an expectation that did not hold": (lambda c, i: find(c, "d").update(expect=3), "expected 3 and became 5"),
+    "an answer with another number": (lambda c, i: find(c, "b").update(number=3), "answered as number 3"),
+    "a repetition that is refused": (lambda c, i: find(c, "a", True).update(answer="ESTALE"), "ESTALE again"),
+    "a repetition that is accepted": (lambda c, i: find(c, "x1", True).update(answer="ok"), "ok again"),
+    "other content that is accepted": (lambda c, i: find(c, "a", other=True).update(answer="ok"), "with other content"),
+    "a refusal though it was the last": (lambda c, i: find(c, "x1").update(expect=1), "ended there all the time"),
+    "a refusal though the stream was new": (lambda c, i: (find(c, "x1").update(began=-5, ended=-1),
+                                                          find(c, "x1", True).update(ids=["y"])), "ended there all the time"),
+    "a refusal at the very end": (lambda c, i: find(c, "x7").update(expect=5, began=80, ended=81), "ended there all the time"),
+    "a refusal without expectation": (lambda c, i: find(c, "x5").update(expect=None), "without an expectation"),
+    "EEXIST before it was there": (lambda c, i: find(c, "x2").update(expect=4), "was not there yet"),
+    "EEXIST of what never was": (lambda c, i: find(c, "x2").update(expect=8), "was not there yet"),
+    "EEXIST where no number was named": (lambda c, i: find(c, "x2").update(numbered=False), "named no number"),
+    "ESTALE where it is EEXIST": (lambda c, i: find(c, "x6").update(expect=1), "(EEXIST)"),
+    "the order of time broken": (lambda c, i: (i.__setitem__(slice(0, 2), ["b", "a"]), find(c, "a").update(expect=None),
+                                               find(c, "b").update(expect=None)), "before the call of an event"),
+}
+
+
+def self_test():
+    """Returns (how many planted faults were tried, what went wrong)."""
+    wrong = ["a right history is blamed: " + w for w in check_stream("S/s", *sample())]
+    for name, (plant, finding) in PLANTED.items():
+        calls, ids = sample()
+        plant(calls, ids)
+        found = check_stream("S/s", calls, ids)
+        if not any(finding in f for f in found):
+            wrong.append("planted: %s; found %s" % (name, found or "nothing"))
+    for numbers in ([1, 2, 4], [2, 3], [1, 2, 2], [1, 3, 2]):
+        if not check_numbers("S/s", numbers):
+            wrong.append("the numbers %s pass" % numbers)
+    reads = {"a read that goes back": [b"1\n2\n", b"1\n"], "a read of other text": [b"1\n", b"2\n3\n"], "half a line": [b"1\n2"],
+             "what is not in the end": [b"1\n2\n9\n"]}
+    for name, texts in dict(reads, right=[b"", b"1\n", b"1\n", b"1\n2\n3\n"]).items():
+        reader = Prefix("a reader")
+        for text in texts:
+            reader.saw(text)
+        if bool(reader.end(b"1\n2\n3\n4\n")) != (name != "right"):
+            wrong.append("%s: %s" % (name, reader.wrong or "passes"))
+    return len(PLANTED) + 4 + len(reads), wrong
