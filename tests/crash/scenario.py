@@ -20,15 +20,20 @@ WRITERS = 5
 MOUNT_OPTIONS = "timeout=1s,fresh=50ms"
 FIRES_WITHIN = 2.0  # seconds; a failpoint that is not passed by then is given up: a plain kill instead
 
-# How often a failpoint is passed before it kills, at most; those that are passed now and then only: seldom.
-PASSES = {"store-settle-before-sync": 1, "store-settle-after-sync": 1, "store-claimed": 3, "store-reseed": 3,
-          "store-seed-bucket-written": 1}
 MANY_PASSES = 30
-SEEDING = ("store-reseed", "store-seed-bucket-written")  # passed only where a ledger is seeded
+SEEDING = "seed"  # in the name of a failpoint: passed only where a ledger is seeded
 SWEEPING = ("store-claimed",)  # passed only where something was left, or only committed
-IN_RECOVERY = ("store-claimed", "object-put-before", "object-put-after", "store-settle-before-sync", "store-settle-after-sync")
+IN_RECOVERY = ("store-claimed", "object-put-before", "object-put-after", "store-settle-before-sync", "store-settle-after-sync",
+               "ledger-settle-after", "ledger-checkpoint")
 IN_TOOL = ("store-committed", "store-delivered", "object-put-before", "object-put-written", "object-put-after",
-           "store-settle-before-sync", "store-settle-after-sync")
+           "ledger-append-before-commit", "ledger-append-after-commit")
+
+
+def passes(name):
+    """How often a failpoint is passed before it kills, at most: some are passed now and then only."""
+    if "settle" in name or "checkpoint" in name:
+        return 1
+    return 3 if SEEDING in name or name in SWEEPING else MANY_PASSES
 
 
 class Scenario:
@@ -55,14 +60,19 @@ class Scenario:
     def plan(self):
         """The next cycle's fault: (failpoint or None for kill at any time, pass, seconds until it is a plain kill)."""
         if not self.plans:
-            usual = [f for f in self.failpoints if f not in SEEDING and (f not in SWEEPING or self.kind == "committed")]
+            usual = [f for f in self.failpoints if SEEDING not in f and (f not in SWEEPING or self.kind == "committed")]
             self.plans = usual + [None, None, None]
             self.random.shuffle(self.plans)
         name = self.plans.pop()
-        return name, self.random.randint(1, PASSES.get(name, MANY_PASSES)), self.random.uniform(0.02, 0.3)
+        return name, self.random.randint(1, passes(name) if name else 1), self.random.uniform(0.02, 0.3)
 
-    def spec(self, name):
-        return None if name is None or name not in self.failpoints else "%s:%d" % (name, self.random.randint(1, PASSES.get(name, 1)))
+    def one_of(self, names, none=0):
+        """A failpoint of these, where it is compiled in, as the environment names it; or none, as often as so many of them."""
+        name = self.random.choice([n for n in names if n in self.failpoints] + [None] * none or [None])
+        return name and "%s:%d" % (name, self.random.randint(1, min(3, passes(name))))
+
+    def seeding(self, none):
+        return self.one_of([f for f in self.failpoints if SEEDING in f], none)
 
     # ---- parts of a cycle
 
@@ -161,12 +171,12 @@ class Scenario:
             if os.path.exists(ledger + suffix):
                 os.unlink(ledger + suffix)
         if self.cycles % 4 == 1 or not os.path.exists(self.folder + "/ledger.db"):
-            self.init("--adopt", failpoint=self.spec(self.random.choice(SEEDING + (None,))))
+            self.init("--adopt", failpoint=self.seeding(1))
             return None
         for suffix in ("-wal", ""):
             if os.path.exists(self.folder + "/ledger.db" + suffix):
                 shutil.copyfile(self.folder + "/ledger.db" + suffix, ledger + suffix)
-        return self.spec(self.random.choice(SEEDING + (None,)))
+        return self.seeding(1)
 
     def keep_ledger(self):
         for suffix in ("-wal", ""):
@@ -269,7 +279,7 @@ class Scenario:
     # ---- a cycle
 
     def prepare(self):
-        self.init(failpoint=self.spec("store-seed-bucket-written") if self.kind == "lost" else None)
+        self.init(failpoint=self.seeding(0) if self.kind == "lost" else None)
 
     def cycle(self):
         """
@@ -304,7 +314,7 @@ class Scenario:
             if self.kind == "lost" and self.cycles % 2:
                 recovery = self.lose_ledger()
             elif other is None and self.random.random() < 0.25 or name == "store-committed":
-                recovery = self.spec("store-claimed" if name == "store-committed" else self.random.choice(IN_RECOVERY))
+                recovery = self.one_of(SWEEPING if name == "store-committed" else IN_RECOVERY)
             if other:
                 if not other.settle():
                     raise Failed("the other mount was killed, nobody knows why: " + other.said())
