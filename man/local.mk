@@ -1,0 +1,1 @@
+dist_man_MANS += %D%/evfs.1 %D%/evfsctl.1
