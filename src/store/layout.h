@@ -62,6 +62,15 @@ struct layout_entry {
 	int64_t recorded_us, modified_us;
 };
 typedef bool layout_entry_fn(void *arg, const struct layout_entry *entry);
+
+/* One component of an aggregate's path, unescaped: a type, or what stands between two '/' of an id. Return false to stop. */
+typedef bool layout_child_fn(void *arg, const char *part);
+/*
+ * Tell fn of what stands directly below one directory of the mount: the types (type NULL), the first components of ids
+ * (id NULL), or the next components below the path id. Each once; whether there is a stream in it is not looked at.
+ */
+enum rc layout_list_children(struct object_store *objects, enum layout layout, const char *type, const char *id,
+			     layout_child_fn *fn, void *arg, struct why *why) _must_check_;
 /* Tell fn of the entries of one stream with numbers above after, by number (then id). Only direct children of the stream's prefix. */
 enum rc layout_list_stream(struct object_store *objects, enum layout layout, const char *type, const char *id, uint64_t after,
 			   layout_entry_fn *fn, void *arg, struct why *why) _must_check_;

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view-fresh.c - how old the answers are. */
+#include "config.h"
+#include "store/view-private.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+void view_fresh_init(struct view_fresh *f)
+{
+	pthread_mutex_init(&f->lock, NULL);
+}
+
+void view_fresh_destroy(struct view_fresh *f)
+{
+	pthread_mutex_destroy(&f->lock);
+}
+
+static uint64_t hash_of(const char *type, const char *id)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	for (; *type; type++)
+		h = (h ^ (unsigned char)*type) * UINT64_C(0x100000001b3);
+	h *= UINT64_C(0x100000001b3);
+	for (; *id; id++)
+		h = (h ^ (unsigned char)*id) * UINT64_C(0x100000001b3);
+	h ^= h >> 29;
+	return h ? h : 1;
+}
+
+static struct fresh_entry *find_locked(struct view_fresh *f, uint64_t hash)
+{
+	struct fresh_entry *set = f->entries[hash % FRESH_SETS];
+	for (size_t i = 0; i < FRESH_WAYS; i++)
+		if (set[i].hash == hash)
+			return &set[i];
+	return NULL;
+}
+
+/* The entry, in place of the one that was asked longest ago. */
+static struct fresh_entry *take_locked(struct view_fresh *f, uint64_t hash)
+{
+	struct fresh_entry *e = find_locked(f, hash);
+	if (e)
+		return e;
+	struct fresh_entry *set = f->entries[hash % FRESH_SETS];
+	e = &set[0];
+	for (size_t i = 1; i < FRESH_WAYS; i++)
+		if (set[i].asked_ms < e->asked_ms)
+			e = &set[i];
+	*e = (struct fresh_entry){ .hash = hash };
+	return e;
+}
+
+static bool is_old(uint64_t asked_ms, uint64_t fresh_ms)
+{
+	return !asked_ms || clock_boot_ms() >= asked_ms + fresh_ms;
+}
+
+bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms, struct fresh_ask *ask)
+{
+	ask->hash = hash_of(type, id);
+	pthread_mutex_lock(&f->lock);
+	struct fresh_entry *e = find_locked(f, ask->hash);
+	bool old = !e || is_old(e->asked_ms, fresh_ms);
+	ask->touches = f->touches[ask->hash % FRESH_SETS];
+	pthread_mutex_unlock(&f->lock);
+	return old;
+}
+
+void view_fresh_answered(struct view_fresh *f, const struct fresh_ask *ask, bool known)
+{
+	uint64_t now = clock_boot_ms();
+	pthread_mutex_lock(&f->lock);
+	struct fresh_entry *e = take_locked(f, ask->hash);
+	e->known |= known;
+	if (f->touches[ask->hash % FRESH_SETS] == ask->touches)
+		e->asked_ms = now;
+	pthread_mutex_unlock(&f->lock);
+}
+
+bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask)
+{
+	pthread_mutex_lock(&f->lock);
+	bool old = is_old(f->streams_ms, fresh_ms);
+	*ask = (struct fresh_ask){ .touches = f->streams_touches };
+	pthread_mutex_unlock(&f->lock);
+	return old;
+}
+
+void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *ask)
+{
+	uint64_t now = clock_boot_ms();
+	pthread_mutex_lock(&f->lock);
+	if (f->streams_touches == ask->touches)
+		f->streams_ms = now;
+	pthread_mutex_unlock(&f->lock);
+}
+
+bool view_fresh_children(struct view_fresh *f, const struct fresh_ask *ask)
+{
+	uint64_t now = clock_boot_ms();
+	pthread_mutex_lock(&f->lock);
+	struct fresh_entry *e = find_locked(f, ask->hash);
+	bool due = !e || now >= e->children_ms;
+	pthread_mutex_unlock(&f->lock);
+	return due;
+}
+
+void view_fresh_children_seen(struct view_fresh *f, const struct fresh_ask *ask, uint64_t cost_ms)
+{
+	uint64_t now = clock_boot_ms();
+	pthread_mutex_lock(&f->lock);
+	take_locked(f, ask->hash)->children_ms = now + 20 * cost_ms;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void view_fresh_touch(struct view_fresh *f, const char *type, const char *id)
+{
+	uint64_t hash = hash_of(type, id);
+	pthread_mutex_lock(&f->lock);
+	struct fresh_entry *e = find_locked(f, hash);
+	f->touches[hash % FRESH_SETS]++;
+	if (e)
+		e->asked_ms = 0;
+	if (!e || !e->known) {	/* perhaps a new stream */
+		f->streams_touches++;
+		f->streams_ms = 0;
+	}
+	pthread_mutex_unlock(&f->lock);
+}
+
+void view_fresh_forget(struct view_fresh *f)
+{
+	pthread_mutex_lock(&f->lock);
+	memset(f->entries, 0, sizeof(f->entries));
+	for (size_t i = 0; i < FRESH_SETS; i++)
+		f->touches[i]++;
+	f->streams_touches++;
+	f->streams_ms = 0;
+	pthread_mutex_unlock(&f->lock);
+}

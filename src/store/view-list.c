@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * view-list.c - listings, a page at a time: nothing is held while the caller is told.
+ *
+ * A cursor is a directory's row, or EVENTS and an event's ordinal: the order of events is that of their numbers, but only
+ * the ordinal keeps its meaning when a late event comes between.
+ */
+#include "config.h"
+#include "store/view-private.h"
+
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+#define EVENTS (UINT64_C(1) << 61)
+#define DIRS_PAGE 64
+#define EVENTS_PAGE 512
+
+static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg, bool *stopped_r, struct why *why)
+{
+	_cleanup_(freep) struct catalog_dir *page = malloc(DIRS_PAGE * sizeof(*page));
+	size_t n = DIRS_PAGE;
+	if (!page)
+		return rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
+	while (n == DIRS_PAGE) {
+		struct catalog_conn *conn = catalog_read(v->catalog);
+		enum rc rc = catalog_dir_list(conn, row, (int64_t)cursor, page, DIRS_PAGE, &n, why);
+		catalog_done(v->catalog, conn);
+		if (rc != RC_OK)
+			return rc;
+		for (size_t i = 0; i < n; i++) {
+			struct view_dir dir;
+			view_entry_dir(v, &page[i], &dir);
+			cursor = (uint64_t)page[i].row;
+			*stopped_r = !fn(arg, &(struct view_entry){ .cursor = cursor, .is_dir = true, .dir = &dir });
+			if (*stopped_r)
+				return RC_OK;
+		}
+	}
+	return RC_OK;
+}
+
+/* The place behind which a listing goes on. */
+static enum rc find_place(struct view *v, int64_t row, uint64_t cursor, uint64_t *number_r, unsigned *fork_r, struct why *why)
+{
+	struct catalog_event e;
+	uint32_t ordinal = (uint32_t)(cursor & ~EVENTS);
+	*number_r = 0;
+	*fork_r = 0;
+	if (!ordinal)
+		return RC_OK;
+	struct catalog_conn *conn = catalog_read(v->catalog);
+	enum rc rc = catalog_event_ordinal(conn, row, ordinal, &e, why);
+	bool gone = rc == RC_NOT_FOUND;
+	if (gone)
+		rc = catalog_event_after_ordinal(conn, row, ordinal, &e, why);
+	catalog_done(v->catalog, conn);
+	if (rc == RC_OK) {
+		*number_r = e.number;
+		*fork_r = gone ? e.fork - 1 : e.fork;
+	} else if (rc == RC_NOT_FOUND) {
+		*number_r = INT64_MAX;	/* it was the last */
+		rc = RC_OK;
+	}
+	return rc;
+}
+
+struct page {
+	struct catalog_event rows[EVENTS_PAGE];
+	struct view_event shown[EVENTS_PAGE];
+};
+
+static enum rc list_events(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg, struct why *why)
+{
+	uint64_t number;
+	unsigned fork;
+	enum rc rc = find_place(v, row, cursor, &number, &fork, why);
+	if (rc != RC_OK)
+		return rc;
+	_cleanup_(freep) struct page *page = malloc(sizeof(*page));
+	if (!page)
+		return rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
+	/* a small page first: most directories are small, and the first answer is to come soon */
+	for (size_t n, max = 64;; max = EVENTS_PAGE) {
+		struct catalog_conn *conn = catalog_read(v->catalog);
+		rc = catalog_event_list(conn, row, number, fork, page->rows, max, &n, why);
+		for (size_t i = 0; i < n && rc == RC_OK; i++)
+			rc = view_entry_event(v, conn, &page->rows[i], &page->shown[i], why);
+		catalog_done(v->catalog, conn);
+		if (rc != RC_OK)
+			return rc;
+		for (size_t i = 0; i < n; i++)
+			if (!fn(arg, &(struct view_entry){ .cursor = EVENTS | page->rows[i].ordinal, .event = &page->shown[i] }))
+				return RC_OK;
+		if (n < max)
+			return RC_OK;
+		number = page->rows[n - 1].number;
+		fork = page->rows[n - 1].fork;
+	}
+}
+
+enum rc view_list(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg, struct why *why)
+{
+	bool stopped = false;
+	if (cursor < EVENTS) {
+		enum rc rc = list_dirs(v, row, cursor, fn, arg, &stopped, why);
+		if (rc != RC_OK || stopped)
+			return rc;
+		cursor = EVENTS;
+	}
+	return list_events(v, row, cursor, fn, arg, why);
+}
+
+enum rc view_known(struct view *v, const char *type, const char *id, view_known_fn *fn, void *arg, struct why *why)
+{
+	struct catalog_dir dir;
+	_cleanup_(buf_release) struct buf event_id = BUF_INIT;
+	struct catalog_conn *conn = catalog_read(v->catalog);
+	enum rc rc = catalog_dir_path(conn, type, id, false, &dir, why);
+	catalog_done(v->catalog, conn);
+
+	struct catalog_event row = { .number = 0 };
+	while (rc == RC_OK) {
+		struct view_event shown;
+		size_t n = 0;
+		buf_reset(&event_id);
+		conn = catalog_read(v->catalog);
+		rc = catalog_event_list(conn, dir.row, row.number, row.fork, &row, 1, &n, why);
+		if (rc == RC_OK && n)
+			rc = catalog_event_texts(conn, dir.row, row.number, row.fork, &event_id, NULL, why);
+		if (rc == RC_OK && n)
+			rc = view_entry_event(v, conn, &row, &shown, why);
+		catalog_done(v->catalog, conn);
+		if (rc == RC_OK && (!n || !fn(arg, &shown, buf_text(&event_id))))
+			break;
+	}
+	return rc == RC_NOT_FOUND ? RC_OK : rc;
+}

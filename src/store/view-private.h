@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the rooms of the view share: view.c, view-refresh.c, view-ledger.c, view-objects.c, view-list.c, view-stream.c. */
+#ifndef EVFS_STORE_VIEW_PRIVATE_H
+#define EVFS_STORE_VIEW_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/catalog.h"
+#include "store/view.h"
+
+/*
+ * When was it last asked whether a directory has more? A fixed table: what is pushed out counts as never asked.
+ */
+#define FRESH_SETS 4096
+#define FRESH_WAYS 4
+struct view_fresh {
+	pthread_mutex_t lock;	/* guards all below */
+	struct fresh_entry {
+		uint64_t hash;		/* of type and id; 0: empty */
+		uint64_t asked_ms;	/* 0: ask */
+		uint64_t children_ms;	/* not before this is it asked for directories below */
+		bool known;		/* the catalog has its row */
+	} entries[FRESH_SETS][FRESH_WAYS];
+	uint64_t touches[FRESH_SETS];	/* so that an answer from before a touch does not count */
+	uint64_t streams_ms;		/* when the ledger was last asked for new streams */
+	uint64_t streams_touches;	/* raised when one may have been made here */
+};
+
+/* A question under way. */
+struct fresh_ask {
+	uint64_t hash, touches;
+};
+
+/* Names of event types, ready to be filled in with a number. */
+#define NAME_SLOTS 64
+struct view_names {
+	pthread_mutex_t lock;	/* guards slots */
+	struct {
+		int64_t type;
+		size_t len;
+		char name[256];	/* with the number 0000000000 */
+	} slots[NAME_SLOTS];
+};
+
+/* Text of streams that was just read. */
+#define TEXT_SLOTS 8
+struct view_texts {
+	pthread_mutex_t lock;	/* guards all below */
+	struct text_slot {
+		int64_t dir;
+		uint64_t epoch, part, start;
+		uint64_t used;
+		struct buf text;
+	} slots[TEXT_SLOTS];
+	uint64_t clock;
+};
+
+struct view {
+	struct view_source src;
+	uint64_t fresh_ms;
+	int64_t gap_wait_us;
+	int64_t birth_us;
+	struct catalog *catalog;
+	struct view_fresh fresh;
+	struct view_names names;
+	struct view_texts texts;
+	atomic_bool complete;	/* the ledger was seen wholly re-seeded, and no change of its identity since */
+};
+
+/* ------------------------------------------------------------------ view-fresh.c */
+
+void view_fresh_init(struct view_fresh *f);
+void view_fresh_destroy(struct view_fresh *f);
+/* Is an answer older than fresh_ms? Then *ask is the question. id "" is a type's own directory, both "" the root. */
+bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms, struct fresh_ask *ask);
+void view_fresh_answered(struct view_fresh *f, const struct fresh_ask *ask, bool known);
+/* The same for the list of streams. */
+bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask);
+void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *ask);
+/* Is it time to look for directories below? cost_ms is how long the last look took: expensive ones are rarer. */
+bool view_fresh_children(struct view_fresh *f, const struct fresh_ask *ask);
+void view_fresh_children_seen(struct view_fresh *f, const struct fresh_ask *ask, uint64_t cost_ms);
+void view_fresh_touch(struct view_fresh *f, const char *type, const char *id);
+void view_fresh_forget(struct view_fresh *f);
+
+/* ------------------------------------------------------------------ view-refresh.c */
+
+/* Ask whether there is more in a directory, if it is time. On success *dir is as the catalog has it now. dir is written even where asking failed. */
+enum rc view_refresh_dir(struct view *v, struct catalog_dir *dir, struct why *why) _must_check_;
+/* Learn of streams that were made: ledger, or (below parent) the objects. */
+enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, struct why *why) _must_check_;
+/* Every stream that ledger or objects name is in the catalog; refresh all of them too. */
+enum rc view_refresh_all(struct view *v, struct why *why) _must_check_;
+
+/* A refresh of one stream under way: a write transaction is begun when there is something to write. */
+struct view_refresh {
+	struct view *v;
+	struct catalog_dir dir;		/* as the catalog has it, plus what is changed and not saved */
+	struct catalog_conn *conn;	/* NULL: nothing written so far */
+	uint64_t next;			/* the number that continues what is known */
+	uint64_t firm;			/* all up to here is firm or void */
+	size_t moved;			/* events that came in front of others */
+	enum rc rc;			/* why it ended early */
+	struct why why;
+};
+/* Begin writing, with the row as it is now. */
+enum rc view_refresh_begin(struct view_refresh *r);
+/* An event as the catalog has it under a number; RC_NOT_FOUND. event_id (may be NULL): *same_r says whether it is this one, in any fork. */
+enum rc view_refresh_look(struct view_refresh *r, uint64_t number, const char *event_id, struct catalog_event *out, bool *same_r);
+enum rc view_refresh_add(struct view_refresh *r, const struct catalog_new *e);
+/* Save and commit what was written so far; writing may begin again. */
+enum rc view_refresh_keep(struct view_refresh *r);
+/* Save and commit, or roll back where r->rc says so. */
+enum rc view_refresh_end(struct view_refresh *r, struct why *why) _must_check_;
+
+/* ------------------------------------------------------------------ view-ledger.c, view-objects.c */
+
+/* RC_FENCED: *fenced_stream_r as ledger_read. */
+enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r, struct why *why) _must_check_;
+enum rc view_ledger_streams(struct view *v, struct why *why) _must_check_;
+/* hole_us: how old the event behind a hole must be to be shown. passing: holes that are old enough count as known. */
+enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hole_us, bool passing, struct why *why) _must_check_;
+enum rc view_objects_children(struct view *v, const struct catalog_dir *dir, struct why *why) _must_check_;
+enum rc view_objects_streams(struct view *v, struct why *why) _must_check_;
+/* Does any object stand below this path? RC_NOT_FOUND: none. The row is made. */
+enum rc view_objects_find(struct view *v, const struct catalog_dir *parent, const char *name, struct catalog_dir *out, struct why *why) _must_check_;
+
+/* ------------------------------------------------------------------ view-entry.c */
+
+/* From the catalog's rows to what is shown. */
+void view_entry_dir(const struct view *v, const struct catalog_dir *from, struct view_dir *out);
+enum rc view_entry_event(struct view *v, struct catalog_conn *conn, const struct catalog_event *from, struct view_event *out,
+			 struct why *why) _must_check_;
+
+/* ------------------------------------------------------------------ view-body.c */
+
+/* An event's stored body, by its row. The key of an indexed event is looked up. */
+struct view_body {
+	struct catalog_event event;
+	struct buf key;		/* where its object lies */
+	char *text;		/* out */
+	size_t len;
+};
+void view_body_release(struct view_body *items, size_t n);
+/* Fill in the keys. */
+enum rc view_body_keys(struct view *v, struct catalog_conn *conn, const struct catalog_dir *dir, struct view_body *items, size_t n,
+		       struct why *why) _must_check_;
+/* Read the bodies, in parallel where that helps. Those that are not yet in the object store come from the ledger. */
+enum rc view_body_read(struct view *v, const struct catalog_dir *dir, struct view_body *items, size_t n, struct why *why) _must_check_;
+
+#endif
