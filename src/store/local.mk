@@ -11,3 +11,21 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/store-sweep.c \
 	%D%/verify.c %D%/verify.h %D%/verify-private.h \
 	%D%/verify-indexed.c
+%C%_libstore_a_SOURCES += \
+	%D%/catalog.c %D%/catalog.h \
+	%D%/catalog-dir.c \
+	%D%/catalog-event.c \
+	%D%/catalog-segment.c \
+	%D%/layout.c %D%/layout.h %D%/layout-private.h \
+	%D%/layout-indexed.c \
+	%D%/layout-native.c \
+	%D%/view.c %D%/view.h %D%/view-private.h \
+	%D%/view-body.c \
+	%D%/view-entry.c \
+	%D%/view-find.c \
+	%D%/view-fresh.c \
+	%D%/view-ledger.c \
+	%D%/view-list.c \
+	%D%/view-objects.c \
+	%D%/view-refresh.c \
+	%D%/view-stream.c
