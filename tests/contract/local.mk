@@ -5,3 +5,12 @@ TESTS += %D%/test-object
 %C%_test_object_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 %C%_test_object_LDADD = src/object/libobject.a src/base/libbase.a $(CRYPTO_LIBS) $(CHECK_LIBS)
 endif
+
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-ledger
+TESTS += %D%/test-ledger
+%C%_test_ledger_SOURCES = %D%/test-ledger.c
+%C%_test_ledger_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_ledger_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a \
+	$(SQLITE_LIBS) $(CRYPTO_LIBS) $(CHECK_LIBS)
+endif
