@@ -161,7 +161,7 @@ static enum verb_status run(struct verb_call *call)
 const struct verb verb_append = {
 	.name = "append",
 	.words_help = "STREAM TYPE | --ndjson",
-	.help = "Append an event of TYPE, its payload on stdin; print the name it has in the mount.\n"
+	.help = "Append an event of TYPE, its payload on stdin; print the name it has there.\n"
 		"With --ndjson, append any number of documents that also name aggregate_type and\n"
 		"aggregate_id. Those of one stream that follow each other are stored in batches,\n"
 		"each whole or not at all. The first failure ends it, and what was stored is told.",

@@ -109,7 +109,7 @@ static enum verb_status run(struct verb_call *call)
 const struct verb verb_ls = {
 	.name = "ls",
 	.words_help = "[PREFIX]",
-	.help = "List what the mount would: what is in the directory PREFIX, or what begins with it.",
+	.help = "List what the mount would: what is in the directory PREFIX, or begins with it.",
 	.options = (const struct verb_option[]){ { NULL, NULL, NULL } },
 	.has_json = true,
 	.run = run,

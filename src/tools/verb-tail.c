@@ -114,7 +114,7 @@ static enum rc follow(struct following *f, struct why *why)
 		enum rc rc = look(f, why);
 		if (!passes(f, rc, why))
 			return rc;
-		/* What was there at the start is passed over; what appears now is new as a whole. */
+		/* What was there at the start is passed over; what appears now is new. */
 		if (f->from == UINT64_MAX && rc == RC_OK)
 			f->from = 1;
 		if (f->stopped || !output_flush())
