@@ -1,0 +1,2 @@
+TESTS += %D%/test-evfsctl
+EXTRA_DIST += %D%/test-evfsctl
