@@ -217,7 +217,7 @@ enum rc ledger_sqlite_conn_run(struct ledger_sqlite_conn *c, sqlite3_stmt *q, st
 
 enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(c, sql, &q, why);
 	return rc == RC_OK ? ledger_sqlite_conn_run(c, q, why) : rc;
 }

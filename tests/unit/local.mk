@@ -33,3 +33,13 @@ event_ldadd = src/event/libevent.a src/base/libbase.a $(CHECK_LIBS) $(CRYPTO_LIB
 %C%_test_vectors_CFLAGS = $(event_cflags)
 %C%_test_vectors_LDADD = $(event_ldadd)
 endif
+
+# the append protocol over real parts
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-store
+TESTS += %D%/test-store
+%C%_test_store_SOURCES = %D%/test-store.c
+%C%_test_store_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+%C%_test_store_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/base/libbase.a \
+	$(CHECK_LIBS) $(SQLITE_LIBS) $(CRYPTO_LIBS)
+endif
