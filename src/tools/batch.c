@@ -101,6 +101,7 @@ static void tell_stored(struct run *r, const struct store_append *a)
 	buf_printf(&line, ",\"first\":%" PRIu64 ",\"events\":%zu,\"lines\":[%u,%u],\"known\":%s}\n",
 		   a->first, a->n, b->first_line, b->last_line, a->known ? "true" : "false");
 	output_buf(&line);
+	output_flush();	/* a program that feeds us may wait for it */
 }
 
 /* --- storing --- */
