@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 
-#define EVENTS (UINT64_C(1) << 61)
+#define EVENTS (UINT64_C(1) << 60)
 #define DIRS_PAGE 64
 #define EVENTS_PAGE 512
 

@@ -101,7 +101,7 @@ enum rc view_read_event(struct view *v, const struct view_event *e, struct buf *
 
 /* One thing in a directory. */
 struct view_entry {
-	uint64_t cursor;	/* a listing that starts after this cursor goes on behind this entry */
+	uint64_t cursor;	/* a listing that starts after this cursor goes on behind this entry; below 2^61 */
 	bool is_dir;
 	const struct view_dir *dir;		/* if is_dir */
 	const struct view_event *event;		/* otherwise */
