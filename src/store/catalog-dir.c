@@ -133,7 +133,7 @@ enum rc catalog_dir_path(struct catalog_conn *conn, const char *type, const char
 	if (!rest)
 		return rc_fail(RC_NO_MEMORY, why, "no memory");
 	enum rc rc = catalog_dir_child(conn, &at, type, add, out, why);
-	for (char *part = rest, *slash = rest; rc == RC_OK && slash; part = slash + 1) {
+	for (char *part = rest, *slash = rest; rc == RC_OK && slash; part = slash ? slash + 1 : part) {
 		slash = strchr(part, '/');
 		if (slash)
 			*slash = '\0';
