@@ -351,10 +351,10 @@ enum rc catalog_open(struct catalog **out, const char *path, const char *uuid, s
 
 void catalog_free(struct catalog **cp)
 {
+	if (!cp || !*cp)
+		return;
 	struct catalog *c = *cp;
 	*cp = NULL;
-	if (!c)
-		return;
 	close_all(c);
 	closep(&c->lock_fd);
 	pthread_mutex_destroy(&c->free_lock);

@@ -36,7 +36,7 @@ struct objects {
 	int64_t now_us, hole_us;
 	struct candidate batch[BATCH];
 	size_t n;
-	bool stopped;		/* at a hole that may still be filled */
+	bool stopped;		/* at an event that may still come */
 };
 
 static void release_batch(struct objects *o)
@@ -214,10 +214,8 @@ static bool take_entry(void *arg, const struct layout_entry *entry)
 {
 	struct objects *o = arg;
 	uint64_t before = o->n ? o->batch[o->n - 1].number + 1 : o->r.next;
-	if (entry->number > before && o->now_us - entry->modified_us < o->hole_us) {
-		o->stopped = true;
-		return false;
-	}
+	if (entry->number > before && o->now_us - entry->modified_us < o->hole_us)
+		return false;	/* what waits in the batch is good */
 	struct catalog_event known;
 	bool same = false;
 	if (entry->number <= o->r.dir.head &&
@@ -259,7 +257,7 @@ enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hol
 	rc = layout_list_stream(v->src.objects, v->src.layout, dir->type, dir->id, o->r.firm, take_entry, o, &o->r.why);
 	if (rc != RC_OK && o->r.rc == RC_OK)
 		o->r.rc = rc;
-	if (o->r.rc == RC_OK && !o->stopped)
+	if (o->r.rc == RC_OK)
 		flush(o);
 	release_batch(o);
 	return view_refresh_end(&o->r, why);

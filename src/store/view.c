@@ -126,10 +126,10 @@ enum rc view_new(struct view **out, const struct view_source *source, const stru
 
 void view_free(struct view **vp)
 {
+	if (!vp || !*vp)
+		return;
 	struct view *v = *vp;
 	*vp = NULL;
-	if (!v)
-		return;
 	catalog_free(&v->catalog);
 	for (size_t i = 0; i < TEXT_SLOTS; i++)
 		buf_release(&v->texts.slots[i].text);

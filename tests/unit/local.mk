@@ -43,3 +43,19 @@ TESTS += %D%/test-store
 %C%_test_store_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/base/libbase.a \
 	$(CHECK_LIBS) $(SQLITE_LIBS) $(CRYPTO_LIBS)
 endif
+
+# layout and view: over a directory store and a SQLite ledger, and the captured bucket
+if HAVE_CHECK
+view_units = %D%/test-layout %D%/test-view
+check_PROGRAMS += $(view_units)
+TESTS += $(view_units)
+view_ldadd = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/base/libbase.a \
+	$(SQLITE_LIBS) $(CRYPTO_LIBS) $(CHECK_LIBS)
+%C%_test_layout_SOURCES = %D%/test-layout.c
+%C%_test_layout_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_layout_LDADD = $(view_ldadd)
+%C%_test_view_SOURCES = %D%/test-view.c
+%C%_test_view_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS_DEFAULT='"$(abs_top_srcdir)/../shared/vectors"'
+%C%_test_view_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_view_LDADD = $(view_ldadd)
+endif
