@@ -32,6 +32,7 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_STREAM_UNSEEDED] = "SELECT stream, type, id, mark FROM streams WHERE stream > ? AND mark < ? ORDER BY stream",
 
 	[SQL_EVENT_ID] = "SELECT " ROW " FROM events e INDEXED BY events_id WHERE e.event_id = ?",
+	[SQL_EVENT_ANY_ID] = "SELECT 1 FROM events e INDEXED BY events_id WHERE e.event_id BETWEEN ? AND ? LIMIT 1",
 	[SQL_EVENT_GET] = "SELECT " ROW " FROM events e WHERE e.stream = ? AND e.number = ?",
 	[SQL_EVENT_LAST] = "SELECT " ROW " FROM events e WHERE e.stream = ? ORDER BY e.number DESC LIMIT 1",
 	[SQL_EVENT_UPTO] = "SELECT " ROW " FROM events e WHERE e.stream = ? AND e.number <= ? ORDER BY e.number DESC LIMIT 1",
@@ -239,25 +240,35 @@ static bool is_dash(size_t i)
 	return i == 8 || i == 13 || i == 18 || i == 23;
 }
 
-void ledger_sqlite_conn_bind_id(sqlite3_stmt *q, int at, const char *id)
+/* False for anything that these 16 bytes would not give back as it was. */
+static bool uuid_bytes(const char *id, uint8_t bytes[16])
 {
-	uint8_t bytes[16];
 	size_t n = 0;
 	for (size_t i = 0; i < 36; i++) {
 		if (is_dash(i) && id[i] == '-')
 			continue;
 		int high = is_dash(i) ? -1 : hex(id[i]), low = high < 0 ? -1 : hex(id[i + 1]);
-		if (low < 0) {
-			sqlite3_bind_text(q, at, id, -1, SQLITE_STATIC);
-			return;
-		}
+		if (low < 0)
+			return false;
 		bytes[n++] = (uint8_t)(high << 4 | low);
 		i++;
 	}
-	if (id[36])
-		sqlite3_bind_text(q, at, id, -1, SQLITE_STATIC);
-	else
+	return !id[36];
+}
+
+bool ledger_sqlite_conn_is_uuid(const char *id)
+{
+	uint8_t bytes[16];
+	return uuid_bytes(id, bytes);
+}
+
+void ledger_sqlite_conn_bind_id(sqlite3_stmt *q, int at, const char *id)
+{
+	uint8_t bytes[16];
+	if (uuid_bytes(id, bytes))
 		sqlite3_bind_blob(q, at, bytes, sizeof(bytes), SQLITE_TRANSIENT);
+	else
+		sqlite3_bind_text(q, at, id, -1, SQLITE_STATIC);
 }
 
 const char *ledger_sqlite_conn_id(sqlite3_stmt *q, int column, struct ledger_sqlite_id *id)

@@ -145,10 +145,11 @@ static uint64_t inode_at(const char *path)
 	return stat(path, &st) ? 0 : (uint64_t)st.st_ino;
 }
 
-static enum rc drop_wal(const struct ledger_sqlite_file *f, struct why *why)
+/* first: the -wal, which takes the -shm with it, or the -shm alone. */
+static enum rc drop(const struct ledger_sqlite_file *f, const char *first, struct why *why)
 {
-	if ((unlink(f->wal) && errno != ENOENT) || (unlink(f->shm) && errno != ENOENT))
-		return rc_fail(RC_TEMPORARY, why, "can't remove '%s', which belongs to another ledger: %s", f->wal, strerror(errno));
+	if ((unlink(first) && errno != ENOENT) || (unlink(f->shm) && errno != ENOENT))
+		return rc_fail(RC_TEMPORARY, why, "can't remove '%s', which belongs to another ledger: %s", first, strerror(errno));
 	return RC_OK;
 }
 
@@ -168,9 +169,10 @@ enum rc ledger_sqlite_file_prepare(struct ledger_sqlite_file *f, struct why *why
 
 	struct ledger_sqlite_card card;
 	if (!card_read(f, &card)) {
-		/* nothing is known: SQLite's own rules say whether the -wal is good, and the stamp will be new */
-		f->known = false;
-		return RC_OK;
+		f->known = false;	/* the stamp will be new */
+		card = f->last;
+		if (!card.magic)	/* nothing is known: SQLite's own rules say whether the -wal is good */
+			return RC_OK;
 	}
 	f->interrupted = card.checkpointing;
 	bool untouched = card.ino == f->ino && card.mtime_ns == mtime_ns(&st) && card.size == (uint64_t)st.st_size;
@@ -180,15 +182,18 @@ enum rc ledger_sqlite_file_prepare(struct ledger_sqlite_file *f, struct why *why
 
 	if (stat(f->wal, &wal) || !wal.st_size) {
 		/* another program's checkpoint, or a copy: the commit counter tells in ledger_sqlite_file_opened */
-		f->known = same_file;
-		return drop_wal(f, why);
+		f->known = f->known && same_file;
+		return drop(f, f->wal, why);
+	}
+	if ((uint64_t)wal.st_ino != card.wal_ino) {
+		/* it came with the file; processes that still have the old ones open may share no index with it */
+		f->known = false;
+		return drop(f, f->shm, why);
 	}
 	uint64_t base = 0;
 	bool fits = ledger_sqlite_schema_base(f->path, &base, NULL) == RC_OK && base == card.base;
-	f->known = same_file && fits;
-	if (fits && (same_file || ledger_sqlite_file_alone(f)))
-		return RC_OK;
-	return drop_wal(f, why);
+	f->known = f->known && same_file && fits;
+	return fits ? RC_OK : drop(f, f->wal, why);
 }
 
 static uint64_t new_stamp(uint64_t old)
@@ -220,12 +225,14 @@ enum rc ledger_sqlite_file_opened(struct ledger_sqlite_file *f, uint64_t commits
 		if (ledger_sqlite_schema_base(f->path, &card.base, NULL) != RC_OK)
 			card.base = 0;
 	}
+	card.wal_ino = inode_at(f->wal);
 	if (memcmp(&card, &old, sizeof(card))) {
 		enum rc rc = card_write(f, &card, why);
 		if (rc != RC_OK)
 			return rc;
 	}
-	f->wal_ino = inode_at(f->wal);
+	f->last = card;
+	f->wal_ino = card.wal_ino;
 	f->stamp = card.stamp;
 	snprintf(f->identity, sizeof(f->identity), "%" PRIu64 ":%" PRIu64 ":%" PRIu64, card.dev, card.ino, card.stamp);
 	return RC_OK;
@@ -236,7 +243,7 @@ enum rc ledger_sqlite_file_install(struct ledger_sqlite_file *f, const char *mad
 	struct stat st;
 	if (!stat(f->path, &st))
 		return rc_fail(RC_EXISTS, why, "there is a ledger '%s' already", f->path);
-	enum rc rc = drop_wal(f, why);
+	enum rc rc = drop(f, f->wal, why);
 	if (rc != RC_OK)
 		return rc;
 	if (link(made, f->path))
@@ -313,6 +320,7 @@ void ledger_sqlite_file_checkpoint_end(struct ledger_sqlite_file *f)
 	if (ledger_sqlite_schema_base(f->path, &card.base, NULL) != RC_OK)
 		card.base = 0;
 	card.checkpointing = 0;
+	f->last = card;
 	if (card_write(f, &card, NULL) == RC_OK)
 		f->interrupted = false;
 }

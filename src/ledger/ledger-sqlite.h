@@ -37,6 +37,7 @@ struct ledger_sqlite_card {
 	uint64_t base;			/* the commit counter that the main file alone, without its -wal, holds */
 	uint64_t stamp;			/* changes when the file was replaced in a way that dev and ino don't tell */
 	uint64_t commits;		/* the highest commit counter that anyone saw, or a little less */
+	uint64_t wal_ino;		/* the -wal that belongs to it */
 	uint64_t checkpointing;		/* a checkpoint was begun and not finished; its process may have died */
 };
 
@@ -47,6 +48,7 @@ struct ledger_sqlite_file {
 	uint64_t dev, ino, wal_ino, stamp;
 	atomic_bool interrupted;	/* found a checkpoint whose process died: another one is due */
 	bool known;			/* set by prepare: the content is what ledger.file says, or goes on from there */
+	struct ledger_sqlite_card last;	/* as this process last wrote or found it: what is known when the card is removed */
 	char identity[LEDGER_IDENTITY_MAX];
 };
 
@@ -83,7 +85,7 @@ enum ledger_sqlite_sql {
 	SQL_BEGIN, SQL_BEGIN_WRITE, SQL_COMMIT, SQL_ROLLBACK,
 	SQL_HOT, SQL_ERASE, SQL_SEED, SQL_COMPLETE,
 	SQL_STREAM_FIND, SQL_STREAM_GET, SQL_STREAM_NEW, SQL_STREAM_MARK, SQL_STREAM_COUNT, SQL_STREAM_LIST, SQL_STREAM_UNSEEDED,
-	SQL_EVENT_ID, SQL_EVENT_GET, SQL_EVENT_LAST, SQL_EVENT_UPTO, SQL_EVENT_NEW, SQL_EVENT_DELETE, SQL_EVENT_LIST, SQL_EVENT_TIME,
+	SQL_EVENT_ID, SQL_EVENT_ANY_ID, SQL_EVENT_GET, SQL_EVENT_LAST, SQL_EVENT_UPTO, SQL_EVENT_NEW, SQL_EVENT_DELETE, SQL_EVENT_LIST, SQL_EVENT_TIME,
 	SQL_VOID_LIST, SQL_VOID_TRIM,
 	SQL_OPEN_NEW, SQL_OPEN_GET, SQL_OPEN_DELETE, SQL_OPEN_FIRST, SQL_OPEN_LIST, SQL_OPEN_DUE, SQL_OPEN_ANY_DUE, SQL_OPEN_LEASE,
 	SQL_OPEN_COUNT,
@@ -127,6 +129,7 @@ void ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy);
 struct ledger_sqlite_id {
 	char text[37];
 };
+bool ledger_sqlite_conn_is_uuid(const char *id);
 void ledger_sqlite_conn_bind_id(sqlite3_stmt *q, int at, const char *id);
 const char *ledger_sqlite_conn_id(sqlite3_stmt *q, int column, struct ledger_sqlite_id *id);
 

@@ -59,3 +59,12 @@ view_ldadd = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a 
 %C%_test_view_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 %C%_test_view_LDADD = $(view_ldadd)
 endif
+
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-ledger-sqlite
+TESTS += %D%/test-ledger-sqlite
+%C%_test_ledger_sqlite_SOURCES = %D%/test-ledger-sqlite.c
+%C%_test_ledger_sqlite_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+%C%_test_ledger_sqlite_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a \
+	$(SQLITE_LIBS) $(CRYPTO_LIBS) $(CHECK_LIBS)
+endif
