@@ -365,11 +365,21 @@ void catalog_free(struct catalog **cp)
 
 /* ------------------------------------------------------------------ connections */
 
+/* One transaction for what is read together: each by itself costs locks and a look at the file. */
+static struct catalog_conn *begin(struct catalog_conn *conn)
+{
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_BEGIN, "BEGIN");
+	if (catalog_run(conn, stmt, NULL) != RC_OK) {
+		/* then each is read by itself */
+	}
+	return conn;
+}
+
 struct catalog_conn *catalog_read(struct catalog *c)
 {
 	if (c->single) {
 		pthread_mutex_lock(&c->write_lock);
-		return &c->writer;
+		return begin(&c->writer);
 	}
 	pthread_mutex_lock(&c->free_lock);
 	while (!c->free)
@@ -377,11 +387,14 @@ struct catalog_conn *catalog_read(struct catalog *c)
 	struct catalog_conn *conn = c->free;
 	c->free = conn->next;
 	pthread_mutex_unlock(&c->free_lock);
-	return conn;
+	return begin(conn);
 }
 
 void catalog_done(struct catalog *c, struct catalog_conn *conn)
 {
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_COMMIT, "COMMIT");
+	if (!sqlite3_get_autocommit(conn->db) && catalog_run(conn, stmt, NULL) != RC_OK)
+		sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
 	if (c->single) {
 		pthread_mutex_unlock(&c->write_lock);
 		return;

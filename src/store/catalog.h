@@ -35,7 +35,7 @@ static inline void catalog_freep(struct catalog **c)
 	catalog_free(c);
 }
 
-/* Take a connection for reading, waiting for a free one; never NULL. Give it back. */
+/* Take a connection for reading, waiting for a free one; never NULL. All that is read until it is given back is of one moment. */
 struct catalog_conn *catalog_read(struct catalog *c);
 void catalog_done(struct catalog *c, struct catalog_conn *conn);
 /* Begin the one write transaction. It ends with one of the two, after which the connection is no more. */
@@ -45,7 +45,7 @@ void catalog_abandon(struct catalog *c, struct catalog_conn *conn);
 
 /* Prepared statements, kept per connection. */
 enum catalog_slot {
-	CATALOG_META_GET, CATALOG_META_SET, CATALOG_TYPE_GET, CATALOG_TYPE_FIND, CATALOG_TYPE_ADD,
+	CATALOG_BEGIN, CATALOG_COMMIT, CATALOG_META_GET, CATALOG_META_SET, CATALOG_TYPE_GET, CATALOG_TYPE_FIND, CATALOG_TYPE_ADD,
 	CATALOG_DIR_GET, CATALOG_DIR_FIND, CATALOG_DIR_ADD, CATALOG_DIR_SAVE, CATALOG_DIR_RISE, CATALOG_DIR_LIST, CATALOG_DIR_SHOW,
 	CATALOG_DIR_STREAMS, CATALOG_DIR_ANY, CATALOG_DIR_RESET,
 	CATALOG_EVENT_GET, CATALOG_EVENT_ORDINAL, CATALOG_EVENT_LIST, CATALOG_EVENT_TEXTS, CATALOG_EVENT_ADD, CATALOG_EVENT_SETTLE,

@@ -20,9 +20,53 @@ void view_body_release(struct view_body *items, size_t n)
 	}
 }
 
+/* Append where the events of a directory lie. False: it is not remembered. */
+static bool add_prefix(struct view_prefixes *p, int64_t dir, struct buf *out)
+{
+	pthread_mutex_lock(&p->lock);
+	size_t slot = (size_t)dir % PREFIX_SLOTS;
+	bool found = p->slots[slot].dir == dir;
+	if (found)
+		buf_add(out, p->slots[slot].prefix.data, p->slots[slot].prefix.len);
+	pthread_mutex_unlock(&p->lock);
+	return found;
+}
+
+static void keep_prefix(struct view_prefixes *p, const struct catalog_dir *dir)
+{
+	pthread_mutex_lock(&p->lock);
+	size_t slot = (size_t)dir->row % PREFIX_SLOTS;
+	struct buf *prefix = &p->slots[slot].prefix;
+	buf_reset(prefix);
+	key_native_stream(dir->type, dir->id, prefix);
+	p->slots[slot].dir = buf_failed(prefix) ? 0 : dir->row;
+	pthread_mutex_unlock(&p->lock);
+}
+
+enum rc view_body_settled(struct view *v, const struct view_event *e, struct buf *out, struct why *why)
+{
+	_cleanup_(buf_release) struct buf key = BUF_INIT;
+	if (v->src.layout != LAYOUT_NATIVE || !e->settled || !add_prefix(&v->prefixes, e->dir, &key))
+		return RC_NOT_FOUND;
+	buf_printf(&key, "%010" PRIu64 ".json", e->number);
+	if (buf_failed(&key))
+		return rc_fail(RC_NO_MEMORY, why, "no memory for a key");
+	struct object_get get = { .key = key.data };
+	if (object_get(v->src.objects, &get, 1) != RC_OK)
+		return RC_NOT_FOUND;
+	if (get.len == e->size)
+		buf_add(out, get.buf, get.len);
+	free(get.buf);
+	if (get.len != e->size)
+		return RC_NOT_FOUND;
+	return buf_failed(out) ? rc_fail(RC_NO_MEMORY, why, "no memory for an event of %" PRIu64 " bytes", e->size) : RC_OK;
+}
+
 enum rc view_body_keys(struct view *v, struct catalog_conn *conn, const struct catalog_dir *dir, struct view_body *items, size_t n,
 		       struct why *why)
 {
+	if (v->src.layout == LAYOUT_NATIVE)
+		keep_prefix(&v->prefixes, dir);
 	for (size_t i = 0; i < n; i++) {
 		const struct catalog_event *e = &items[i].event;
 		enum rc rc = RC_OK;

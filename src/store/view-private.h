@@ -43,6 +43,16 @@ struct view_names {
 	} slots[NAME_SLOTS];
 };
 
+/* Where the objects of native streams lie, so that reading a settled event needs nothing of the catalog. */
+#define PREFIX_SLOTS 64
+struct view_prefixes {
+	pthread_mutex_t lock;	/* guards slots */
+	struct {
+		int64_t dir;
+		struct buf prefix;
+	} slots[PREFIX_SLOTS];
+};
+
 /* Text of streams that was just read. */
 #define TEXT_SLOTS 8
 struct view_texts {
@@ -64,7 +74,9 @@ struct view {
 	struct catalog *catalog;
 	struct view_fresh fresh;
 	struct view_names names;
+	struct view_prefixes prefixes;
 	struct view_texts texts;
+	_Atomic uint64_t seeding_until;	/* it was not, and is not asked again before (clock_boot_ms) */
 	atomic_bool complete;	/* the ledger was seen wholly re-seeded, and no change of its identity since */
 };
 
@@ -86,7 +98,7 @@ void view_fresh_forget(struct view_fresh *f);
 
 /* ------------------------------------------------------------------ view-refresh.c */
 
-/* Ask whether there is more in a directory, if it is time. On success *dir is as the catalog has it now. dir is written even where asking failed. */
+/* Ask whether there is more in a directory, if it is time. *dir is as the catalog has it then, also where asking failed. */
 enum rc view_refresh_dir(struct view *v, struct catalog_dir *dir, struct why *why) _must_check_;
 /* Learn of streams that were made: ledger, or (below parent) the objects. */
 enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, struct why *why) _must_check_;
@@ -146,6 +158,8 @@ void view_body_release(struct view_body *items, size_t n);
 /* Fill in the keys. */
 enum rc view_body_keys(struct view *v, struct catalog_conn *conn, const struct catalog_dir *dir, struct view_body *items, size_t n,
 		       struct why *why) _must_check_;
+/* Append the body of a settled native event. RC_NOT_FOUND: look it up, then read it as the others. */
+enum rc view_body_settled(struct view *v, const struct view_event *e, struct buf *out, struct why *why) _must_check_;
 /* Read the bodies, in parallel where that helps. Those that are not yet in the object store come from the ledger. */
 enum rc view_body_read(struct view *v, const struct catalog_dir *dir, struct view_body *items, size_t n, struct why *why) _must_check_;
 

@@ -11,6 +11,9 @@
 /* While the ledger is not wholly seeded an object behind a hole this old is shown: settled rows stay about as long. */
 #define HOLE_SEEDING_US (15 * 60 * INT64_C(1000000))
 
+/* How often the ledger is asked whether it is seeded by now. */
+#define SEEDING_MS 200
+
 /* ------------------------------------------------------------------ one refresh */
 
 enum rc view_refresh_begin(struct view_refresh *r)
@@ -94,8 +97,13 @@ static bool is_seeding(struct view *v)
 	struct ledger_state state;
 	if (atomic_load(&v->complete))
 		return false;
-	if (ledger_state(v->src.ledger, &state, NULL) != RC_OK || !state.complete || strcmp(state.identity, state.written))
+	uint64_t now = clock_boot_ms();
+	if (now < atomic_load(&v->seeding_until))
 		return true;
+	if (ledger_state(v->src.ledger, &state, NULL) != RC_OK || !state.complete || strcmp(state.identity, state.written)) {
+		atomic_store(&v->seeding_until, now + SEEDING_MS);
+		return true;
+	}
 	atomic_store(&v->complete, true);
 	return false;
 }
@@ -156,10 +164,11 @@ static enum rc look_at_objects(struct view *v, struct catalog_dir *dir, const st
  * A directory that may be a stream, and may have others below it. What the ledger can't say now, the objects may:
  * its failure is one only where they fail too.
  */
-static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, struct why *why)
+static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *asked_r, struct why *why)
 {
 	struct fresh_ask ask;
-	if (!view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask))
+	*asked_r = view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask);
+	if (!*asked_r)
 		return RC_OK;
 	enum rc rc = v->src.ledger ? ask_events(v, dir, NULL) : RC_FENCED;
 	if (rc != RC_OK || is_seeding(v))
@@ -170,10 +179,12 @@ static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, struct wh
 
 enum rc view_refresh_dir(struct view *v, struct catalog_dir *dir, struct why *why)
 {
+	bool asked = true;
 	enum rc rc = view_refresh_streams(v, dir, why);
 	if (dir->depth >= 2 && rc == RC_OK)
-		rc = refresh_stream(v, dir, why);
-
+		rc = refresh_stream(v, dir, &asked, why);
+	if (!asked)
+		return rc;
 	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc known = catalog_dir_get(conn, dir->row, dir, rc == RC_OK ? why : NULL);
 	catalog_done(v->catalog, conn);
@@ -200,8 +211,9 @@ enum rc view_refresh_all(struct view *v, struct why *why)
 		catalog_done(v->catalog, conn);
 		if (rc == RC_NOT_FOUND)
 			return RC_OK;
+		bool asked;
 		if (rc == RC_OK)
-			rc = refresh_stream(v, &dir, why);
+			rc = refresh_stream(v, &dir, &asked, why);
 	}
 	return rc;
 }

@@ -113,6 +113,7 @@ enum rc view_new(struct view **out, const struct view_source *source, const stru
 	v->gap_wait_us = (int64_t)options->gap_wait_ms * 1000;
 	view_fresh_init(&v->fresh);
 	pthread_mutex_init(&v->names.lock, NULL);
+	pthread_mutex_init(&v->prefixes.lock, NULL);
 	pthread_mutex_init(&v->texts.lock, NULL);
 	enum rc rc = catalog_open(&v->catalog, options->catalog, options->uuid, why);
 	if (rc == RC_OK)
@@ -133,8 +134,11 @@ void view_free(struct view **vp)
 	catalog_free(&v->catalog);
 	for (size_t i = 0; i < TEXT_SLOTS; i++)
 		buf_release(&v->texts.slots[i].text);
+	for (size_t i = 0; i < PREFIX_SLOTS; i++)
+		buf_release(&v->prefixes.slots[i].prefix);
 	view_fresh_destroy(&v->fresh);
 	pthread_mutex_destroy(&v->names.lock);
+	pthread_mutex_destroy(&v->prefixes.lock);
 	pthread_mutex_destroy(&v->texts.lock);
 	free(v);
 }
@@ -199,11 +203,9 @@ enum rc view_get_dir(struct view *v, int64_t row, bool refresh, struct view_dir 
 {
 	struct catalog_dir dir;
 	enum rc rc = get_dir(v, row, &dir, why);
-	if (rc == RC_OK && refresh) {
-		rc = view_refresh_dir(v, &dir, why);
-		if (rc != RC_OK)	/* then what is known is shown */
-			rc = get_dir(v, row, &dir, why);
-	}
+	/* where asking fails, what is known is shown */
+	if (rc == RC_OK && refresh && view_refresh_dir(v, &dir, NULL) != RC_OK && !dir.shown)
+		rc = rc_fail(RC_NOT_FOUND, why, "no directory %jd", (intmax_t)row);
 	if (rc == RC_OK)
 		view_entry_dir(v, &dir, out);
 	return rc;
@@ -258,7 +260,7 @@ enum rc view_find_stream(struct view *v, const char *type, const char *id, bool 
 	}
 	if (rc == RC_OK && refresh) {
 		enum rc asked = view_refresh_dir(v, &dir, why);
-		if (asked != RC_OK && (!dir.events || get_dir(v, dir.row, &dir, NULL) != RC_OK))
+		if (asked != RC_OK && !dir.events)
 			return asked;
 	}
 	if (rc == RC_OK && !dir.events)
@@ -378,8 +380,11 @@ enum rc view_read_event(struct view *v, const struct view_event *e, struct buf *
 {
 	struct catalog_dir dir;
 	struct view_body body = { .key = BUF_INIT };
+	enum rc rc = view_body_settled(v, e, out, why);
+	if (rc != RC_NOT_FOUND)
+		return rc;
 	struct catalog_conn *conn = catalog_read(v->catalog);
-	enum rc rc = find_rows(conn, e, &dir, &body.event, why);
+	rc = find_rows(conn, e, &dir, &body.event, why);
 	if (rc == RC_OK)
 		rc = view_body_keys(v, conn, &dir, &body, 1, why);
 	catalog_done(v->catalog, conn);
