@@ -21,7 +21,8 @@ static bool due(atomic_uint *count, unsigned nth)
 	return nth && n % nth == 0;
 }
 
-static enum rc fault_append(struct ledger *l, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why)
+static enum rc fault_append(struct ledger *l, struct ledger_append *items, size_t n,
+			    uint64_t lease_ms, struct why *why)
 {
 	struct ledger_fault *f = container_of(l, struct ledger_fault, base);
 	enum rc rc = f->faults->append_rc;
@@ -39,8 +40,8 @@ static enum rc fault_append(struct ledger *l, struct ledger_append *items, size_
 	return rc_fail(rc, why, "injected on append");
 }
 
-static enum rc fault_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
-			   size_t *n_r, struct why *why)
+static enum rc fault_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all,
+			   ledger_pending_fn *fn, void *arg, size_t *n_r, struct why *why)
 {
 	struct ledger_fault *f = container_of(l, struct ledger_fault, base);
 	if (due(&f->claims, f->faults->claim_nth))
@@ -48,7 +49,8 @@ static enum rc fault_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool
 	return ledger_claim(f->inner, max, lease_ms, all, fn, arg, n_r, why);
 }
 
-static enum rc fault_settle(struct ledger *l, const struct ledger_ref *refs, size_t n, struct why *why)
+static enum rc fault_settle(struct ledger *l, const struct ledger_ref *refs, size_t n,
+			    struct why *why)
 {
 	struct ledger_fault *f = container_of(l, struct ledger_fault, base);
 	if (!due(&f->settles, f->faults->settle_nth))
@@ -61,10 +63,11 @@ static enum rc fault_settle(struct ledger *l, const struct ledger_ref *refs, siz
 	return rc_fail(f->faults->settle_rc, why, "injected on settle");
 }
 
-static enum rc fault_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
-			  struct why *why)
+static enum rc fault_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn,
+			  void *arg, bool *fenced_stream, struct why *why)
 {
-	return ledger_read(container_of(l, struct ledger_fault, base)->inner, q, fn, arg, fenced_stream, why);
+	return ledger_read(container_of(l, struct ledger_fault, base)->inner, q, fn, arg,
+			   fenced_stream, why);
 }
 
 static enum rc fault_state(struct ledger *l, struct ledger_state *out, struct why *why)
@@ -72,8 +75,8 @@ static enum rc fault_state(struct ledger *l, struct ledger_state *out, struct wh
 	return ledger_state(container_of(l, struct ledger_fault, base)->inner, out, why);
 }
 
-static enum rc fault_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
-			  struct why *why)
+static enum rc fault_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line,
+			  int64_t floor_us, struct why *why)
 {
 	struct ledger_fault *f = container_of(l, struct ledger_fault, base);
 	return ledger_seed(f->inner, identity, number, other_line, floor_us, why);
@@ -92,11 +95,19 @@ static void fault_destroy(struct ledger *l)
 }
 
 static const struct ledger_ops fault_ops = {
-	.name = "fault", .append = fault_append, .claim = fault_claim, .settle = fault_settle, .read = fault_read,
-	.state = fault_state, .seed = fault_seed, .reseed = fault_reseed, .destroy = fault_destroy,
+	.name = "fault",
+	.append = fault_append,
+	.claim = fault_claim,
+	.settle = fault_settle,
+	.read = fault_read,
+	.state = fault_state,
+	.seed = fault_seed,
+	.reseed = fault_reseed,
+	.destroy = fault_destroy,
 };
 
-enum rc ledger_fault_new(struct ledger **out, struct ledger *inner, const struct ledger_faults *faults, struct why *why)
+enum rc ledger_fault_new(struct ledger **out, struct ledger *inner,
+			 const struct ledger_faults *faults, struct why *why)
 {
 	_cleanup_(ledger_freep) struct ledger *in = inner;
 	struct ledger_fault *f = calloc(1, sizeof(*f));

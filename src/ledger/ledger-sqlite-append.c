@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-sqlite-append.c - the commit of appends: look at everything first, then insert, so that nothing needs to be undone. */
+/*
+ * ledger-sqlite-append.c - the commit of appends: look at everything first, then insert, so that
+ * nothing needs to be undone.
+ */
 #include "config.h"
 #include "ledger/ledger-sqlite.h"
 
@@ -40,11 +43,13 @@ static enum rc check_ids(const struct ledger_append *item, struct why *why)
 	qsort(ids, item->n, sizeof(*ids), by_text);
 	for (size_t i = 1; i < item->n; i++)
 		if (!strcmp(ids[i - 1], ids[i]))
-			return rc_fail(RC_INVALID, why, "event id '%s' stands twice in one append", ids[i]);
+			return rc_fail(RC_INVALID, why, "event id '%s' stands twice in one append",
+				       ids[i]);
 	return RC_OK;
 }
 
-static enum rc is_settled(struct ledger_sqlite_conn *c, int64_t stream, uint64_t number, bool *settled_r, struct why *why)
+static enum rc is_settled(struct ledger_sqlite_conn *c, int64_t stream, uint64_t number,
+			  bool *settled_r, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	bool row = false;
@@ -59,7 +64,8 @@ static enum rc is_settled(struct ledger_sqlite_conn *c, int64_t stream, uint64_t
 }
 
 /* Is the id committed already? RC_EXISTS: with other content. */
-static enum rc look_up(const struct append *a, int64_t stream, struct ledger_event *e, bool *known, struct why *why)
+static enum rc look_up(const struct append *a, int64_t stream, struct ledger_event *e, bool *known,
+		       struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	bool row = false;
@@ -76,20 +82,25 @@ static enum rc look_up(const struct append *a, int64_t stream, struct ledger_eve
 	int64_t occurred_us = sqlite3_column_type(q, ROW_OCCURRED) == SQLITE_NULL ? e->recorded_us :
 			      sqlite3_column_int64(q, ROW_OCCURRED);
 	if (sqlite3_column_int64(q, ROW_STREAM) != stream)
-		return rc_fail(RC_EXISTS, why, "event id '%s' is taken by an event of another stream", e->event_id);
+		return rc_fail(RC_EXISTS, why,
+			       "event id '%s' is taken by an event of another stream", e->event_id);
 	if (sqlite3_column_bytes(q, ROW_DIGEST) != LEDGER_DIGEST_LEN ||
 	    memcmp(sqlite3_column_blob(q, ROW_DIGEST), e->digest, LEDGER_DIGEST_LEN) ||
 	    (e->own_time && occurred_us != e->occurred_us))
-		return rc_fail(RC_EXISTS, why, "event id '%s' is taken by number %" PRIu64 ", which has other content", e->event_id,
-			       e->number);
+		return rc_fail(RC_EXISTS, why,
+			       "event id '%s' is taken by number %" PRIu64
+			       ", which has other content",
+			       e->event_id, e->number);
 	return is_settled(a->c, stream, e->number, &e->settled, why);
 }
 
 /*
- * Ids made one after another (UUIDv7) stand side by side in the index, and where the range of a batch's ids is empty none of them is known:
- * one look instead of a thousand. Ids of other shapes sort elsewhere than UUIDs; a range over both does not exist.
+ * Ids made one after another (UUIDv7) stand side by side in the index, and where the range of a
+ * batch's ids is empty none of them is known: one look instead of a thousand. Ids of other shapes
+ * sort elsewhere than UUIDs; a range over both does not exist.
  */
-static enum rc any_known(const struct append *a, const struct ledger_append *item, bool *any, struct why *why)
+static enum rc any_known(const struct append *a, const struct ledger_append *item, bool *any,
+			 struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	const char *least = item->events[0].event_id, *greatest = least;
@@ -109,7 +120,10 @@ static enum rc any_known(const struct append *a, const struct ledger_append *ite
 	return ledger_sqlite_conn_step(a->c, q, any, why);
 }
 
-/* Ids decide before the expected number is looked at. RC_OK with item->known, or none of them is there. */
+/*
+ * Ids decide before the expected number is looked at. RC_OK with item->known, or none of them is
+ * there.
+ */
 static enum rc look_up_all(const struct append *a, struct ledger_append *item, struct why *why)
 {
 	size_t there = 0;
@@ -124,15 +138,19 @@ static enum rc look_up_all(const struct append *a, struct ledger_append *item, s
 			return rc;
 		there += known;
 		if (there && there != i + 1)
-			return rc_fail(RC_EXISTS, why, known ? "event id '%s' is stored already, others of the batch are not" :
-				       "event id '%s' is not stored, others of the batch are", item->events[i].event_id);
+			return rc_fail(
+				RC_EXISTS, why,
+				known ? "event id '%s' is stored already, others of the batch are "
+					"not"
+				      : "event id '%s' is not stored, others of the batch are",
+				item->events[i].event_id);
 	}
 	item->known = there == item->n;
 	return RC_OK;
 }
 
-static enum rc insert_body(const struct append *a, const struct ledger_event *e, const struct ledger_sqlite_event *row,
-			   struct why *why)
+static enum rc insert_body(const struct append *a, const struct ledger_event *e,
+			   const struct ledger_sqlite_event *row, struct why *why)
 {
 	sqlite3_stmt *q;
 	enum rc rc = ledger_sqlite_conn_sql(a->c, SQL_BODY_NEW, &q, why);
@@ -149,12 +167,16 @@ static enum rc insert_body(const struct append *a, const struct ledger_event *e,
 }
 
 /* All was looked at: the numbers after `last` are the item's. */
-static enum rc insert(struct append *a, struct ledger_append *item, uint64_t last, int64_t recorded_us, struct why *why)
+static enum rc insert(struct append *a, struct ledger_append *item, uint64_t last,
+		      int64_t recorded_us, struct why *why)
 {
 	enum rc rc = RC_OK;
 	if (last > item->last) {
 		struct ledger_sqlite_event gap = {
-			.stream = item->stream, .number = item->last + 1, .span = last - item->last, .recorded_us = recorded_us,
+			.stream = item->stream,
+			.number = item->last + 1,
+			.span = last - item->last,
+			.recorded_us = recorded_us,
 		};
 		rc = ledger_sqlite_event_put(a->c, &gap, why);
 	}
@@ -164,22 +186,33 @@ static enum rc insert(struct append *a, struct ledger_append *item, uint64_t las
 		e->recorded_us = recorded_us;
 		e->settled = false;
 		struct ledger_sqlite_event row = {
-			.stream = item->stream, .number = e->number, .event_id = e->event_id, .event_type = e->event_type,
-			.size = draft_join_len(e->head_len, e->tail_len, e->own_time, recorded_us, e->number),
-			.occurred_us = e->own_time ? e->occurred_us : recorded_us, .recorded_us = recorded_us,
-			.body = (int64_t)++a->hot->commits, .digest = e->digest,
+			.stream = item->stream,
+			.number = e->number,
+			.event_id = e->event_id,
+			.event_type = e->event_type,
+			.size = draft_join_len(e->head_len, e->tail_len, e->own_time, recorded_us,
+					       e->number),
+			.occurred_us = e->own_time ? e->occurred_us : recorded_us,
+			.recorded_us = recorded_us,
+			.body = (int64_t)++a->hot->commits,
+			.digest = e->digest,
 		};
 		rc = ledger_sqlite_event_put(a->c, &row, why);
 		if (rc == RC_OK)
 			rc = insert_body(a, e, &row, why);
 		if (rc == RC_OK)
-			rc = ledger_sqlite_open_put(a->c, &row, a->lease_until, item->has_expect, why);
+			rc = ledger_sqlite_open_put(a->c, &row, a->lease_until, item->has_expect,
+						    why);
 	}
 	return rc;
 }
 
-/* *refused: rc is the item's own, and nothing was written for it. Otherwise a failure is the transaction's. */
-static enum rc append_one(struct append *a, struct ledger_append *item, bool *refused, struct why *why)
+/*
+ * *refused: rc is the item's own, and nothing was written for it. Otherwise a failure is the
+ * transaction's.
+ */
+static enum rc append_one(struct append *a, struct ledger_append *item, bool *refused,
+			  struct why *why)
 {
 	struct ledger_sqlite_stream s;
 	enum rc rc = ledger_sqlite_stream_find(a->c, item->type, item->id, &s, why);
@@ -189,7 +222,8 @@ static enum rc append_one(struct append *a, struct ledger_append *item, bool *re
 	item->stream = s.stream;
 	if (s.stream ? s.mark < a->hot->seeding : !a->hot->complete) {
 		item->fenced_stream = true;
-		return rc_fail(RC_FENCED, why, "stream '%s/%s' must be re-seeded first", item->type, item->id);
+		return rc_fail(RC_FENCED, why, "stream '%s/%s' must be re-seeded first", item->type,
+			       item->id);
 	}
 	int64_t recorded_us = 0;
 	if (s.stream)
@@ -204,14 +238,18 @@ static enum rc append_one(struct append *a, struct ledger_append *item, bool *re
 	if (item->has_expect && item->expect != last) {
 		*refused = true;
 		if (!item->may_skip || item->expect < last)
-			return rc_fail(RC_CONFLICT, why, "expected sequence %" PRIu64 ", last is %" PRIu64, item->expect, last);
+			return rc_fail(RC_CONFLICT, why,
+				       "expected sequence %" PRIu64 ", last is %" PRIu64,
+				       item->expect, last);
 		if (item->expect > INT64_MAX - item->n)
-			return rc_fail(RC_INVALID, why, "expected sequence %" PRIu64 " is too large", item->expect);
+			return rc_fail(RC_INVALID, why,
+				       "expected sequence %" PRIu64 " is too large", item->expect);
 		*refused = false;
 		last = item->expect;
 	}
 	if (!s.stream)
-		rc = ledger_sqlite_stream_new(a->c, item->type, item->id, a->hot->seeding, &item->stream, why);
+		rc = ledger_sqlite_stream_new(a->c, item->type, item->id, a->hot->seeding,
+					      &item->stream, why);
 	if (recorded_us < a->now_us)
 		recorded_us = a->now_us;
 	if (recorded_us < a->hot->floor_us)
@@ -219,7 +257,8 @@ static enum rc append_one(struct append *a, struct ledger_append *item, bool *re
 	return rc == RC_OK ? insert(a, item, last, recorded_us, why) : rc;
 }
 
-static enum rc all_failed(struct ledger_append *items, size_t n, enum rc rc, const struct why *reason, struct why *why)
+static enum rc all_failed(struct ledger_append *items, size_t n, enum rc rc,
+			  const struct why *reason, struct why *why)
 {
 	for (size_t i = 0; i < n; i++) {
 		items[i].rc = rc;
@@ -229,7 +268,8 @@ static enum rc all_failed(struct ledger_append *items, size_t n, enum rc rc, con
 	return rc_fail(rc, why, "%s", reason->text);
 }
 
-enum rc ledger_sqlite_append_events(struct ledger *base, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why)
+enum rc ledger_sqlite_append_events(struct ledger *base, struct ledger_append *items, size_t n,
+				    uint64_t lease_ms, struct why *why)
 {
 	struct ledger_sqlite *l = container_of(base, struct ledger_sqlite, base);
 	struct ledger_sqlite_hot hot;

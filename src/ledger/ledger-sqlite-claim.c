@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-sqlite-claim.c - giving unsettled rows out, settling them, dropping what nobody needs any more. */
+/*
+ * ledger-sqlite-claim.c - giving unsettled rows out, settling them, dropping what nobody needs any
+ * more.
+ */
 #include "config.h"
 #include "ledger/ledger-sqlite.h"
 
@@ -38,18 +41,21 @@ static char *put(char **at, const void *p, size_t len)
 
 enum { DUE_ATTEMPTS = ROW_MORE, DUE_TYPE, DUE_ID, DUE_OWN_TIME, DUE_HEAD, DUE_TAIL };
 
-static enum rc copy_row(struct ledger_sqlite_conn *c, sqlite3_stmt *q, int64_t now_us, struct claimed *out, struct why *why)
+static enum rc copy_row(struct ledger_sqlite_conn *c, sqlite3_stmt *q, int64_t now_us,
+			struct claimed *out, struct why *why)
 {
 	struct ledger_sqlite_id id;
 	if (sqlite3_column_type(q, DUE_HEAD) == SQLITE_NULL)
 		return ledger_sqlite_conn_fail(c, SQLITE_CORRUPT, why);
 	const char *event_id = ledger_sqlite_conn_id(q, ROW_EVENT_ID, &id);
-	size_t event_id_len = strlen(event_id), type_len = (size_t)sqlite3_column_bytes(q, DUE_TYPE),
+	size_t event_id_len = strlen(event_id),
+	       type_len = (size_t)sqlite3_column_bytes(q, DUE_TYPE),
 	       id_len = (size_t)sqlite3_column_bytes(q, DUE_ID);
 	struct ledger_pending *p = &out->row;
 	p->head_len = (size_t)sqlite3_column_bytes(q, DUE_HEAD);
 	p->tail_len = (size_t)sqlite3_column_bytes(q, DUE_TAIL);
-	char *at = out->texts = malloc(event_id_len + type_len + id_len + p->head_len + p->tail_len + 5);
+	char *at = out->texts =
+		malloc(event_id_len + type_len + id_len + p->head_len + p->tail_len + 5);
 	if (!at)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	p->stream = sqlite3_column_int64(q, ROW_STREAM);
@@ -66,8 +72,8 @@ static enum rc copy_row(struct ledger_sqlite_conn *c, sqlite3_stmt *q, int64_t n
 	return RC_OK;
 }
 
-static enum rc bind_due(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t now_us, bool all, uint64_t seeding,
-			sqlite3_stmt **q, struct why *why)
+static enum rc bind_due(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t now_us,
+			bool all, uint64_t seeding, sqlite3_stmt **q, struct why *why)
 {
 	enum rc rc = ledger_sqlite_conn_sql(c, sql, q, why);
 	if (rc != RC_OK)
@@ -78,8 +84,9 @@ static enum rc bind_due(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql
 	return RC_OK;
 }
 
-static enum rc collect(struct ledger_sqlite_conn *c, const struct ledger_sqlite_hot *hot, size_t max, int64_t now_us, bool all,
-		       struct claimed *rows, size_t *n, struct why *why)
+static enum rc collect(struct ledger_sqlite_conn *c, const struct ledger_sqlite_hot *hot,
+		       size_t max, int64_t now_us, bool all, struct claimed *rows, size_t *n,
+		       struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	enum rc rc = bind_due(c, SQL_OPEN_DUE, now_us, all, hot->seeding, &q, why);
@@ -100,7 +107,8 @@ static enum rc collect(struct ledger_sqlite_conn *c, const struct ledger_sqlite_
 	return RC_OK;
 }
 
-static enum rc lease(struct ledger_sqlite_conn *c, const struct claimed *rows, size_t n, int64_t until, struct why *why)
+static enum rc lease(struct ledger_sqlite_conn *c, const struct claimed *rows, size_t n,
+		     int64_t until, struct why *why)
 {
 	sqlite3_stmt *q;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_OPEN_LEASE, &q, why);
@@ -131,7 +139,8 @@ static enum rc any_due(struct ledger_sqlite *l, bool all, bool *due, struct why 
 }
 
 /* Up to PURGE_ROWS old bodies from where the last call stopped; *more: there may be more. */
-static enum rc find_old(struct ledger_sqlite *l, int64_t *seqs, size_t *n, bool *more, struct why *why)
+static enum rc find_old(struct ledger_sqlite *l, int64_t *seqs, size_t *n, bool *more,
+			struct why *why)
 {
 	struct ledger_sqlite_conn *c;
 	struct ledger_sqlite_hot hot;
@@ -190,8 +199,8 @@ static enum rc purge(struct ledger_sqlite *l, struct why *why)
 	return rc;
 }
 
-static enum rc claim(struct ledger_sqlite *l, size_t max, uint64_t lease_ms, bool all, struct claimed *rows, size_t *n,
-		     struct why *why)
+static enum rc claim(struct ledger_sqlite *l, size_t max, uint64_t lease_ms, bool all,
+		     struct claimed *rows, size_t *n, struct why *why)
 {
 	struct ledger_sqlite_conn *c;
 	struct ledger_sqlite_hot hot;
@@ -205,8 +214,8 @@ static enum rc claim(struct ledger_sqlite *l, size_t max, uint64_t lease_ms, boo
 	return ledger_sqlite_write_end(l, rc, 0, why);
 }
 
-enum rc ledger_sqlite_claim_rows(struct ledger *base, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
-				 size_t *n_r, struct why *why)
+enum rc ledger_sqlite_claim_rows(struct ledger *base, size_t max, uint64_t lease_ms, bool all,
+				 ledger_pending_fn *fn, void *arg, size_t *n_r, struct why *why)
 {
 	struct ledger_sqlite *l = container_of(base, struct ledger_sqlite, base);
 	bool due = false;
@@ -230,7 +239,8 @@ enum rc ledger_sqlite_claim_rows(struct ledger *base, size_t max, uint64_t lease
 	return rc;
 }
 
-static enum rc settle_one(struct ledger_sqlite_conn *c, const struct ledger_ref *ref, struct why *why)
+static enum rc settle_one(struct ledger_sqlite_conn *c, const struct ledger_ref *ref,
+			  struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	struct ledger_sqlite_id id;
@@ -253,8 +263,12 @@ static enum rc settle_one(struct ledger_sqlite_conn *c, const struct ledger_ref 
 	return ledger_sqlite_conn_run(c, drop, why);
 }
 
-/* Rows of a stream that waits for its re-seed are passed over. The last stream's answer is kept: refs come in runs. */
-static enum rc is_seeded(struct ledger_sqlite_conn *c, int64_t stream, uint64_t seeding, bool *out, struct why *why)
+/*
+ * Rows of a stream that waits for its re-seed are passed over. The last stream's answer is kept:
+ * refs come in runs.
+ */
+static enum rc is_seeded(struct ledger_sqlite_conn *c, int64_t stream, uint64_t seeding, bool *out,
+			 struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	bool row = false;
@@ -267,7 +281,8 @@ static enum rc is_seeded(struct ledger_sqlite_conn *c, int64_t stream, uint64_t 
 	return rc;
 }
 
-enum rc ledger_sqlite_claim_settle(struct ledger *base, const struct ledger_ref *refs, size_t n, struct why *why)
+enum rc ledger_sqlite_claim_settle(struct ledger *base, const struct ledger_ref *refs, size_t n,
+				   struct why *why)
 {
 	struct ledger_sqlite *l = container_of(base, struct ledger_sqlite, base);
 	struct ledger_sqlite_conn *c;

@@ -6,8 +6,14 @@
 #include <errno.h>
 #include <string.h>
 
-#define ROW "e.number, e.span, e.event_id, e.event_type, e.size, e.occurred_us, e.recorded_us, e.body, e.stream, e.digest"
-#define HOUR "3600000000"
+#define ROW \
+	"e.number, e.span, e.event_id, e.event_type, e.size, e.occurred_us, e.recorded_us," \
+	" e.body, e.stream, e.digest"
+#define EVENTS "SELECT " ROW " FROM events e"
+#define STREAMS "SELECT stream, type, id, mark FROM streams"
+/* a lease far ahead was given before the clock stepped back */
+#define IS_DUE \
+	"(o.lease_until <= ?1 OR o.lease_until > ?1 + 3600000000 OR ?2) AND t.mark >= ?3"
 
 static const char *const texts[SQL_COUNT] = {
 	[SQL_BEGIN] = "BEGIN",
@@ -15,65 +21,79 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 
-	/* the highest seq is the commit counter between two seedings: an append touches no page for its sake */
+	/* the highest seq is the commit counter between two seedings: no page is touched for it */
 	[SQL_HOT] = "SELECT number, identity, floor_us, suspect_below, complete,"
 		    " max(commits, ifnull((SELECT max(seq) FROM pending), 0)) FROM seeding",
 	[SQL_ERASE] = "UPDATE seeding SET identity = ''",
-	[SQL_SEED] = "UPDATE seeding SET number = ?1, identity = ?2, floor_us = max(floor_us, ?3), commits = ?4,"
-		     " suspect_below = CASE WHEN ?5 THEN ?1 ELSE suspect_below END, complete = 0",
+	[SQL_SEED] = "UPDATE seeding SET number = ?1, identity = ?2, floor_us = max(floor_us, ?3),"
+		     " commits = ?4, complete = 0,"
+		     " suspect_below = CASE WHEN ?5 THEN ?1 ELSE suspect_below END",
 	[SQL_COMPLETE] = "UPDATE seeding SET complete = 1",
 
 	[SQL_STREAM_FIND] = "SELECT stream, mark FROM streams WHERE type = ? AND id = ?",
 	[SQL_STREAM_GET] = "SELECT type, id, mark FROM streams WHERE stream = ?",
 	[SQL_STREAM_NEW] = "INSERT INTO streams(type, id, mark) VALUES(?, ?, ?)",
 	[SQL_STREAM_MARK] = "UPDATE streams SET mark = ?2 WHERE stream = ?1 AND mark <> ?2",
-	[SQL_STREAM_COUNT] = "SELECT ifnull(max(stream), 0) FROM streams",	/* none is ever deleted */
-	[SQL_STREAM_LIST] = "SELECT stream, type, id, mark FROM streams WHERE stream > ? ORDER BY stream",
-	[SQL_STREAM_UNSEEDED] = "SELECT stream, type, id, mark FROM streams WHERE stream > ? AND mark < ? ORDER BY stream",
+	/* none is ever deleted */
+	[SQL_STREAM_COUNT] = "SELECT ifnull(max(stream), 0) FROM streams",
+	[SQL_STREAM_LIST] = STREAMS " WHERE stream > ? ORDER BY stream",
+	[SQL_STREAM_UNSEEDED] = STREAMS " WHERE stream > ? AND mark < ? ORDER BY stream",
 
-	[SQL_EVENT_ID] = "SELECT " ROW " FROM events e INDEXED BY events_id WHERE e.event_id = ?",
-	[SQL_EVENT_ANY_ID] = "SELECT 1 FROM events e INDEXED BY events_id WHERE e.event_id BETWEEN ? AND ? LIMIT 1",
-	[SQL_EVENT_GET] = "SELECT " ROW " FROM events e WHERE e.stream = ? AND e.number = ?",
-	[SQL_EVENT_LAST] = "SELECT " ROW " FROM events e WHERE e.stream = ? ORDER BY e.number DESC LIMIT 1",
-	[SQL_EVENT_UPTO] = "SELECT " ROW " FROM events e WHERE e.stream = ? AND e.number <= ? ORDER BY e.number DESC LIMIT 1",
-	[SQL_EVENT_NEW] = "INSERT INTO events(stream, number, span, event_id, event_type, size, occurred_us, recorded_us, body, digest)"
+	[SQL_EVENT_ID] = EVENTS " INDEXED BY events_id WHERE e.event_id = ?",
+	[SQL_EVENT_ANY_ID] = "SELECT 1 FROM events e INDEXED BY events_id"
+			     " WHERE e.event_id BETWEEN ? AND ? LIMIT 1",
+	[SQL_EVENT_GET] = EVENTS " WHERE e.stream = ? AND e.number = ?",
+	[SQL_EVENT_LAST] = EVENTS " WHERE e.stream = ? ORDER BY e.number DESC LIMIT 1",
+	[SQL_EVENT_UPTO] = EVENTS " WHERE e.stream = ? AND e.number <= ?"
+				  " ORDER BY e.number DESC LIMIT 1",
+	[SQL_EVENT_NEW] = "INSERT INTO events(stream, number, span, event_id, event_type, size,"
+			  " occurred_us, recorded_us, body, digest)"
 			  " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_EVENT_DELETE] = "DELETE FROM events WHERE stream = ? AND number = ?",
-	[SQL_EVENT_LIST] = "SELECT " ROW " FROM events e WHERE e.stream = ? AND e.number > ? ORDER BY e.number",
-	[SQL_EVENT_TIME] = "SELECT " ROW ", s.type, s.id, s.mark FROM events e INDEXED BY events_time"
+	[SQL_EVENT_LIST] = EVENTS " WHERE e.stream = ? AND e.number > ? ORDER BY e.number",
+	[SQL_EVENT_TIME] = "SELECT " ROW ", s.type, s.id, s.mark"
+			   " FROM events e INDEXED BY events_time"
 			   " CROSS JOIN streams s ON s.stream = e.stream"
-			   " WHERE e.event_id IS NOT NULL AND e.recorded_us >= ?1 AND e.recorded_us < ?2"
+			   " WHERE e.event_id IS NOT NULL"
+			   " AND e.recorded_us >= ?1 AND e.recorded_us < ?2"
 			   " AND (e.recorded_us, e.stream, e.number) > (?3, ?4, ?5)"
 			   " ORDER BY e.recorded_us, e.stream, e.number",
-	[SQL_VOID_LIST] = "SELECT " ROW " FROM events e WHERE e.stream = ? AND e.number > ? AND e.event_id IS NULL ORDER BY e.number",
+	[SQL_VOID_LIST] = EVENTS " WHERE e.stream = ? AND e.number > ? AND e.event_id IS NULL"
+				 " ORDER BY e.number",
 	[SQL_VOID_TRIM] = "UPDATE events SET span = ?3 WHERE stream = ?1 AND number = ?2",
 
-	[SQL_OPEN_NEW] = "INSERT INTO open(stream, number, recorded_us, lease_until, attempts, expected) VALUES(?, ?, ?, ?, 0, ?)",
+	[SQL_OPEN_NEW] = "INSERT INTO open(stream, number, recorded_us, lease_until, attempts,"
+			 " expected) VALUES(?, ?, ?, ?, 0, ?)",
 	[SQL_OPEN_GET] = "SELECT expected FROM open WHERE stream = ? AND number = ?",
 	[SQL_OPEN_DELETE] = "DELETE FROM open WHERE stream = ? AND number = ?",
 	[SQL_OPEN_FIRST] = "SELECT min(number) FROM open WHERE stream = ?",
-	[SQL_OPEN_LIST] = "SELECT " ROW ", o.expected FROM open o CROSS JOIN events e ON e.stream = o.stream AND e.number = o.number"
+	[SQL_OPEN_LIST] = "SELECT " ROW ", o.expected FROM open o"
+			  " CROSS JOIN events e ON e.stream = o.stream AND e.number = o.number"
 			  " WHERE o.stream = ? ORDER BY o.number",
-	/* a lease far ahead was given before the clock stepped back */
-	[SQL_OPEN_DUE] = "SELECT " ROW ", d.attempts, s.type, s.id, p.own_time, p.head, p.tail FROM"
-			 " (SELECT o.stream, o.number, o.recorded_us, o.attempts FROM open o CROSS JOIN streams t ON t.stream = o.stream"
-			 "  WHERE (o.lease_until <= ?1 OR o.lease_until > ?1 + " HOUR " OR ?2) AND t.mark >= ?3"
+	[SQL_OPEN_DUE] = "SELECT " ROW ", d.attempts, s.type, s.id, p.own_time, p.head, p.tail"
+			 " FROM (SELECT o.stream, o.number, o.recorded_us, o.attempts FROM open o"
+			 "  CROSS JOIN streams t ON t.stream = o.stream WHERE " IS_DUE
 			 "  ORDER BY o.recorded_us, o.stream, o.number LIMIT ?4) d"
 			 " CROSS JOIN events e ON e.stream = d.stream AND e.number = d.number"
 			 " CROSS JOIN streams s ON s.stream = d.stream"
-			 " LEFT JOIN pending p ON p.seq = e.body ORDER BY d.recorded_us, d.stream, d.number",
+			 " LEFT JOIN pending p ON p.seq = e.body"
+			 " ORDER BY d.recorded_us, d.stream, d.number",
 	[SQL_OPEN_ANY_DUE] = "SELECT 1 FROM open o CROSS JOIN streams t ON t.stream = o.stream"
-			     " WHERE (o.lease_until <= ?1 OR o.lease_until > ?1 + " HOUR " OR ?2) AND t.mark >= ?3 LIMIT 1",
-	[SQL_OPEN_LEASE] = "UPDATE open SET lease_until = ?3, attempts = attempts + 1 WHERE stream = ?1 AND number = ?2",
+			     " WHERE " IS_DUE " LIMIT 1",
+	[SQL_OPEN_LEASE] = "UPDATE open SET lease_until = ?3, attempts = attempts + 1"
+			   " WHERE stream = ?1 AND number = ?2",
 	[SQL_OPEN_COUNT] = "SELECT count(*), ifnull(sum(recorded_us < ?), 0) FROM open",
 
-	[SQL_BODY_NEW] = "INSERT INTO pending(seq, stream, number, made_us, own_time, head, tail) VALUES(?, ?, ?, ?, ?, ?, ?)",
+	[SQL_BODY_NEW] = "INSERT INTO pending(seq, stream, number, made_us, own_time, head, tail)"
+			 " VALUES(?, ?, ?, ?, ?, ?, ?)",
 	[SQL_BODY_GET] = "SELECT own_time, head, tail FROM pending WHERE seq = ?",
 	[SQL_BODY_FIRST] = "SELECT ifnull(min(seq), 0) FROM pending",
 	[SQL_BODY_MOVE] = "UPDATE pending SET number = ?2 WHERE seq = ?1",
 	/* never the highest: it is the commit counter */
-	[SQL_BODY_OLD] = "SELECT p.seq, p.made_us, EXISTS(SELECT 1 FROM open o WHERE o.stream = p.stream AND o.number = p.number)"
-			 " FROM pending p WHERE p.seq > ?1 AND p.seq < (SELECT max(seq) FROM pending) ORDER BY p.seq LIMIT ?2",
+	[SQL_BODY_OLD] = "SELECT p.seq, p.made_us, EXISTS(SELECT 1 FROM open o"
+			 "  WHERE o.stream = p.stream AND o.number = p.number) FROM pending p"
+			 " WHERE p.seq > ?1 AND p.seq < (SELECT max(seq) FROM pending)"
+			 " ORDER BY p.seq LIMIT ?2",
 	[SQL_BODY_DELETE] = "DELETE FROM pending WHERE seq = ?",
 };
 
@@ -86,12 +106,15 @@ enum rc ledger_sqlite_conn_fail(const struct ledger_sqlite_conn *c, int code, st
 	case SQLITE_NOMEM:
 		return rc_fail(RC_NO_MEMORY, why, "ledger '%s': out of memory", c->path);
 	case SQLITE_FULL:
-		return rc_fail(RC_NO_SPACE, why, "ledger '%s': no space left on the device", c->path);
+		return rc_fail(RC_NO_SPACE, why, "ledger '%s': no space left on the device",
+			       c->path);
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 	case SQLITE_PROTOCOL:
 	case SQLITE_INTERRUPT:
-		return rc_fail(RC_TEMPORARY, why, "ledger '%s' is busy: another process kept it for %u ms", c->path, c->patience_ms);
+		return rc_fail(RC_TEMPORARY, why,
+			       "ledger '%s' is busy: another process kept it for %u ms", c->path,
+			       c->patience_ms);
 	case SQLITE_PERM:
 	case SQLITE_READONLY:
 	case SQLITE_AUTH:
@@ -101,19 +124,22 @@ enum rc ledger_sqlite_conn_fail(const struct ledger_sqlite_conn *c, int code, st
 			return rc_fail(RC_NOT_FOUND, why, "no ledger '%s'", c->path);
 		if (error == EACCES || error == EPERM || error == EROFS)
 			return rc_fail(RC_DENIED, why, "ledger '%s': %s", c->path, strerror(error));
-		return rc_fail(RC_TEMPORARY, why, "ledger '%s': %s%s%s", c->path, text, error ? ", " : "",
-			       error ? strerror(error) : "");
+		return rc_fail(RC_TEMPORARY, why, "ledger '%s': %s%s%s", c->path, text,
+			       error ? ", " : "", error ? strerror(error) : "");
 	case SQLITE_IOERR:
 		if (error == ENOSPC || error == EDQUOT)
-			return rc_fail(RC_NO_SPACE, why, "ledger '%s': %s", c->path, strerror(error));
-		return rc_fail(RC_TEMPORARY, why, "ledger '%s': %s%s%s", c->path, text, error ? ", " : "",
-			       error ? strerror(error) : "");
+			return rc_fail(RC_NO_SPACE, why, "ledger '%s': %s", c->path,
+				       strerror(error));
+		return rc_fail(RC_TEMPORARY, why, "ledger '%s': %s%s%s", c->path, text,
+			       error ? ", " : "", error ? strerror(error) : "");
 	case SQLITE_TOOBIG:
 		return rc_fail(RC_TOO_LARGE, why, "ledger '%s': %s", c->path, text);
 	}
 	/* damaged pages, a missing table, an index that contradicts its table */
-	return rc_fail(RC_CORRUPT, why, "the ledger '%s' is damaged (%s): remove it and its -wal and -shm files,"
-		       " then 'evfsctl init --adopt STORE' rebuilds it from the objects", c->path, text);
+	return rc_fail(RC_CORRUPT, why,
+		       "the ledger '%s' is damaged (%s): remove it and its -wal and -shm files,"
+		       " then 'evfsctl init --adopt STORE' rebuilds it from the objects",
+		       c->path, text);
 }
 
 enum rc ledger_sqlite_conn_exec(struct ledger_sqlite_conn *c, const char *text, struct why *why)
@@ -122,12 +148,16 @@ enum rc ledger_sqlite_conn_exec(struct ledger_sqlite_conn *c, const char *text, 
 	return code == SQLITE_OK ? RC_OK : ledger_sqlite_conn_fail(c, code, why);
 }
 
-/* Short naps first: what another process does under the lock takes about as long as one sync of the disk. */
+/*
+ * Short naps first: what another process does under the lock takes about as long as one sync of the
+ * disk.
+ */
 static int busy(void *arg, int tries)
 {
 	const struct ledger_sqlite_conn *c = arg;
 	unsigned nap_us = tries < 20 ? 100 : 1000;
-	unsigned waited_us = tries < 20 ? (unsigned)tries * 100 : 2000 + (unsigned)(tries - 20) * 1000;
+	unsigned waited_us =
+		tries < 20 ? (unsigned)tries * 100 : 2000 + (unsigned)(tries - 20) * 1000;
 	if (waited_us >= c->patience_ms * 1000)
 		return 0;
 	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
@@ -144,8 +174,8 @@ static int committed(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
-enum rc ledger_sqlite_conn_new(struct ledger_sqlite_conn **out, const char *path, int cache_kib, _Atomic int *wal_pages,
-			       struct why *why)
+enum rc ledger_sqlite_conn_new(struct ledger_sqlite_conn **out, const char *path, int cache_kib,
+			       _Atomic int *wal_pages, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_free) struct ledger_sqlite_conn *c = calloc(1, sizeof(*c));
 	if (!c)
@@ -158,12 +188,17 @@ enum rc ledger_sqlite_conn_new(struct ledger_sqlite_conn **out, const char *path
 		return ledger_sqlite_conn_fail(c, code, why);
 	sqlite3_extended_result_codes(c->db, 1);
 	sqlite3_busy_handler(c->db, busy, c);
-	/* checkpoints are ours alone, see ledger_sqlite_tidy; the hook takes the place of SQLite's own */
+	/*
+	 * checkpoints are ours alone, see ledger_sqlite_tidy; the hook takes the place of SQLite's
+	 * own
+	 */
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_wal_hook(c->db, committed, c);
 	char pragmas[160];
-	sqlite3_snprintf(sizeof(pragmas), pragmas, "PRAGMA cache_size = %d; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY",
-			 -cache_kib);
+	sqlite3_snprintf(
+		sizeof(pragmas), pragmas,
+		"PRAGMA cache_size = %d; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY",
+		-cache_kib);
 	enum rc rc = ledger_sqlite_conn_exec(c, pragmas, why);
 	if (rc != RC_OK)
 		return rc;
@@ -183,10 +218,12 @@ void ledger_sqlite_conn_free(struct ledger_sqlite_conn **cp)
 	*cp = NULL;
 }
 
-enum rc ledger_sqlite_conn_sql(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, sqlite3_stmt **q, struct why *why)
+enum rc ledger_sqlite_conn_sql(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql,
+			       sqlite3_stmt **q, struct why *why)
 {
 	if (!c->stmts[sql]) {
-		int code = sqlite3_prepare_v3(c->db, texts[sql], -1, SQLITE_PREPARE_PERSISTENT, &c->stmts[sql], NULL);
+		int code = sqlite3_prepare_v3(c->db, texts[sql], -1, SQLITE_PREPARE_PERSISTENT,
+					      &c->stmts[sql], NULL);
 		if (code != SQLITE_OK)
 			return ledger_sqlite_conn_fail(c, code, why);
 	}
@@ -199,7 +236,8 @@ void ledger_sqlite_conn_done(sqlite3_stmt **q)
 	sqlite3_reset(*q);
 }
 
-enum rc ledger_sqlite_conn_step(struct ledger_sqlite_conn *c, sqlite3_stmt *q, bool *row, struct why *why)
+enum rc ledger_sqlite_conn_step(struct ledger_sqlite_conn *c, sqlite3_stmt *q, bool *row,
+				struct why *why)
 {
 	int code = sqlite3_step(q);
 	if (code != SQLITE_ROW && code != SQLITE_DONE)
@@ -216,7 +254,8 @@ enum rc ledger_sqlite_conn_run(struct ledger_sqlite_conn *c, sqlite3_stmt *q, st
 	return rc;
 }
 
-enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, struct why *why)
+enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql,
+			      struct why *why)
 {
 	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(c, sql, &q, why);
@@ -225,8 +264,9 @@ enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_s
 
 void ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy)
 {
-	if (c->lazy != lazy && sqlite3_exec(c->db, lazy ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", NULL, NULL,
-					     NULL) == SQLITE_OK)
+	if (c->lazy != lazy &&
+	    sqlite3_exec(c->db, lazy ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL",
+			 NULL, NULL, NULL) == SQLITE_OK)
 		c->lazy = lazy;
 }
 

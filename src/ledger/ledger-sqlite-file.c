@@ -2,18 +2,20 @@
 /*
  * ledger-sqlite-file.c - which file the ledger is, and whether it was replaced.
  *
- * Under processes that are up, or between two runs, a user may remove the ledger, move another one to its place, copy an older one over it
- * (same inode), with or without its -wal and -shm. Each must be noticed before anything is ordered by the wrong ledger, and a -wal must never
- * be replayed into a file that it does not belong to.
+ * Under processes that are up, or between two runs, a user may remove the ledger, move another one
+ * to its place, copy an older one over it (same inode), with or without its -wal and -shm. Each
+ * must be noticed before anything is ordered by the wrong ledger, and a -wal must never be replayed
+ * into a file that it does not belong to.
  *
  *   seen at the path			then
  *   no file				nothing can be done until there is one
  *   another device, inode or -wal	reopen
  *   the card's stamp is another	reopen: some process noticed a replacement
- *   another mtime or size		a checkpoint is under way, or its process died (the card says so): go on; else reopen
+ *   another mtime or size		reopen, unless the card says that a checkpoint was begun
  *
- * Who reopens holds the card's lock. It keeps the -wal if the main file is as the last checkpoint left it (by its commit counter, when the
- * mtime differs), and changes the stamp unless the content goes on from where the card says that it was.
+ * Who reopens holds the card's lock. It keeps the -wal if the main file is as the last checkpoint
+ * left it (by its commit counter, when the mtime differs), and changes the stamp unless the content
+ * goes on from where the card says that it was.
  */
 #include "config.h"
 #include "ledger/ledger-sqlite.h"
@@ -36,7 +38,10 @@ static int64_t mtime_ns(const struct stat *st)
 	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
-/* A lock of the open file, not of the process: closing another descriptor of the same file does not drop it. */
+/*
+ * A lock of the open file, not of the process: closing another descriptor of the same file does not
+ * drop it.
+ */
 static int range_lock(int fd, short type, off_t byte, int command)
 {
 	struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
@@ -49,15 +54,17 @@ static int range_lock(int fd, short type, off_t byte, int command)
 
 static bool card_read(const struct ledger_sqlite_file *f, struct ledger_sqlite_card *card)
 {
-	return pread(f->fd, card, sizeof(*card), 0) == (ssize_t)sizeof(*card) && card->magic == CARD_MAGIC;
+	return pread(f->fd, card, sizeof(*card), 0) == (ssize_t)sizeof(*card) &&
+	       card->magic == CARD_MAGIC;
 }
 
-static enum rc card_write(const struct ledger_sqlite_file *f, const struct ledger_sqlite_card *card, struct why *why)
+static enum rc card_write(const struct ledger_sqlite_file *f, const struct ledger_sqlite_card *card,
+			  struct why *why)
 {
 	if (pwrite(f->fd, card, sizeof(*card), 0) == (ssize_t)sizeof(*card) && !fdatasync(f->fd))
 		return RC_OK;
-	return rc_fail(errno == ENOSPC || errno == EDQUOT ? RC_NO_SPACE : RC_TEMPORARY, why, "can't write '%s': %s", f->card_path,
-		       strerror(errno));
+	return rc_fail(errno == ENOSPC || errno == EDQUOT ? RC_NO_SPACE : RC_TEMPORARY, why,
+		       "can't write '%s': %s", f->card_path, strerror(errno));
 }
 
 static char *join(const char *a, size_t a_len, const char *b)
@@ -99,20 +106,24 @@ enum rc ledger_sqlite_file_attach(struct ledger_sqlite_file *f, struct why *why)
 {
 	for (;;) {
 		struct stat there, here;
-		if (f->fd >= 0 && !stat(f->card_path, &there) && !fstat(f->fd, &here) && there.st_ino == here.st_ino &&
-		    there.st_dev == here.st_dev)
+		if (f->fd >= 0 && !stat(f->card_path, &there) && !fstat(f->fd, &here) &&
+		    there.st_ino == here.st_ino && there.st_dev == here.st_dev)
 			return RC_OK;
 		closep(&f->fd);
 		f->fd = open(f->card_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 		if (f->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-			return rc_fail(RC_NOT_FOUND, why, "the ledger '%s' is gone, with its directory", f->path);
+			return rc_fail(RC_NOT_FOUND, why,
+				       "the ledger '%s' is gone, with its directory", f->path);
 		if (f->fd < 0) {
-			enum rc rc = errno == EACCES || errno == EPERM || errno == EROFS ? RC_DENIED :
-				     errno == ENOSPC || errno == EDQUOT ? RC_NO_SPACE : RC_TEMPORARY;
-			return rc_fail(rc, why, "can't open '%s': %s", f->card_path, strerror(errno));
+			enum rc rc = errno == EACCES || errno == EPERM || errno == EROFS ? RC_DENIED
+				     : errno == ENOSPC || errno == EDQUOT ? RC_NO_SPACE
+									  : RC_TEMPORARY;
+			return rc_fail(rc, why, "can't open '%s': %s", f->card_path,
+				       strerror(errno));
 		}
 		if (range_lock(f->fd, F_RDLCK, BYTE_PRESENT, F_OFD_SETLKW))
-			return rc_fail(RC_TEMPORARY, why, "can't lock '%s': %s", f->card_path, strerror(errno));
+			return rc_fail(RC_TEMPORARY, why, "can't lock '%s': %s", f->card_path,
+				       strerror(errno));
 	}
 }
 
@@ -149,7 +160,9 @@ static uint64_t inode_at(const char *path)
 static enum rc drop(const struct ledger_sqlite_file *f, const char *first, struct why *why)
 {
 	if ((unlink(first) && errno != ENOENT) || (unlink(f->shm) && errno != ENOENT))
-		return rc_fail(RC_TEMPORARY, why, "can't remove '%s', which belongs to another ledger: %s", first, strerror(errno));
+		return rc_fail(RC_TEMPORARY, why,
+			       "can't remove '%s', which belongs to another ledger: %s", first,
+			       strerror(errno));
 	return RC_OK;
 }
 
@@ -158,9 +171,13 @@ enum rc ledger_sqlite_file_prepare(struct ledger_sqlite_file *f, struct why *why
 	struct stat st, wal;
 	if (stat(f->path, &st)) {
 		if (errno != ENOENT && errno != ENOTDIR)
-			return rc_fail(errno == EACCES ? RC_DENIED : RC_TEMPORARY, why, "ledger '%s': %s", f->path, strerror(errno));
-		return rc_fail(RC_NOT_FOUND, why, "the ledger '%s' is gone; 'evfsctl init --adopt STORE' makes a new one"
-			       " from the objects", f->path);
+			return rc_fail(errno == EACCES ? RC_DENIED : RC_TEMPORARY, why,
+				       "ledger '%s': %s", f->path, strerror(errno));
+		return rc_fail(
+			RC_NOT_FOUND, why,
+			"the ledger '%s' is gone; 'evfsctl init --adopt STORE' makes a new one"
+			" from the objects",
+			f->path);
 	}
 	f->dev = (uint64_t)st.st_dev;
 	f->ino = (uint64_t)st.st_ino;
@@ -171,22 +188,29 @@ enum rc ledger_sqlite_file_prepare(struct ledger_sqlite_file *f, struct why *why
 	if (!card_read(f, &card)) {
 		f->known = false;	/* the stamp will be new */
 		card = f->last;
-		if (!card.magic)	/* nothing is known: SQLite's own rules say whether the -wal is good */
-			return RC_OK;
+		if (!card.magic)
+			return RC_OK;	/* SQLite's own rules say whether the -wal is good */
 	}
 	f->interrupted = card.checkpointing;
-	bool untouched = card.ino == f->ino && card.mtime_ns == mtime_ns(&st) && card.size == (uint64_t)st.st_size;
+	bool untouched = card.ino == f->ino && card.mtime_ns == mtime_ns(&st) &&
+			 card.size == (uint64_t)st.st_size;
 	bool same_file = card.ino == f->ino && card.dev == f->dev;
 	if (untouched || (same_file && card.checkpointing))
 		return RC_OK;	/* device numbers may change with a restart of the machine */
 
 	if (stat(f->wal, &wal) || !wal.st_size) {
-		/* another program's checkpoint, or a copy: the commit counter tells in ledger_sqlite_file_opened */
+		/*
+		 * another program's checkpoint, or a copy: the commit counter tells in
+		 * ledger_sqlite_file_opened
+		 */
 		f->known = f->known && same_file;
 		return drop(f, f->wal, why);
 	}
 	if ((uint64_t)wal.st_ino != card.wal_ino) {
-		/* it came with the file; processes that still have the old ones open may share no index with it */
+		/*
+		 * it came with the file; processes that still have the old ones open may share no
+		 * index with it
+		 */
 		f->known = false;
 		return drop(f, f->shm, why);
 	}
@@ -206,7 +230,8 @@ enum rc ledger_sqlite_file_opened(struct ledger_sqlite_file *f, uint64_t commits
 {
 	struct stat st;
 	if (stat(f->path, &st) || (uint64_t)st.st_ino != f->ino || (uint64_t)st.st_dev != f->dev)
-		return rc_fail(RC_TEMPORARY, why, "the ledger '%s' was replaced while it was opened", f->path);
+		return rc_fail(RC_TEMPORARY, why,
+			       "the ledger '%s' was replaced while it was opened", f->path);
 
 	struct ledger_sqlite_card card, old;
 	if (!card_read(f, &card))
@@ -218,7 +243,8 @@ enum rc ledger_sqlite_file_opened(struct ledger_sqlite_file *f, uint64_t commits
 		card.dev = f->dev;
 		card.commits = commits;
 	}
-	if (card.ino != f->ino || card.mtime_ns != mtime_ns(&st) || card.size != (uint64_t)st.st_size) {
+	if (card.ino != f->ino || card.mtime_ns != mtime_ns(&st) ||
+	    card.size != (uint64_t)st.st_size) {
 		card.ino = f->ino;
 		card.mtime_ns = mtime_ns(&st);
 		card.size = (uint64_t)st.st_size;
@@ -234,7 +260,8 @@ enum rc ledger_sqlite_file_opened(struct ledger_sqlite_file *f, uint64_t commits
 	f->last = card;
 	f->wal_ino = card.wal_ino;
 	f->stamp = card.stamp;
-	snprintf(f->identity, sizeof(f->identity), "%" PRIu64 ":%" PRIu64 ":%" PRIu64, card.dev, card.ino, card.stamp);
+	snprintf(f->identity, sizeof(f->identity), "%" PRIu64 ":%" PRIu64 ":%" PRIu64, card.dev,
+		 card.ino, card.stamp);
 	return RC_OK;
 }
 
@@ -247,31 +274,36 @@ enum rc ledger_sqlite_file_install(struct ledger_sqlite_file *f, const char *mad
 	if (rc != RC_OK)
 		return rc;
 	if (link(made, f->path))
-		return rc_fail(errno == EEXIST ? RC_EXISTS : RC_TEMPORARY, why, "can't make '%s': %s", f->path, strerror(errno));
+		return rc_fail(errno == EEXIST ? RC_EXISTS : RC_TEMPORARY, why,
+			       "can't make '%s': %s", f->path, strerror(errno));
 
 	const char *slash = strrchr(f->path, '/');
-	_cleanup_(freep) char *folder = slash ? join(f->path, (size_t)(slash + 1 - f->path), "") : join(".", 1, "");
+	_cleanup_(freep) char *folder =
+		slash ? join(f->path, (size_t)(slash + 1 - f->path), "") : join(".", 1, "");
 	_cleanup_(closep) int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (fd < 0 || fsync(fd))
-		return rc_fail(RC_TEMPORARY, why, "can't sync the directory of '%s': %s", f->path, strerror(errno));
+		return rc_fail(RC_TEMPORARY, why, "can't sync the directory of '%s': %s", f->path,
+			       strerror(errno));
 	return RC_OK;
 }
 
-enum ledger_sqlite_file_is ledger_sqlite_file_check(struct ledger_sqlite_file *f, uint64_t *highest_r)
+enum ledger_sqlite_file_is ledger_sqlite_file_check(struct ledger_sqlite_file *f,
+						    uint64_t *highest_r)
 {
 	struct stat st, here;
 	struct ledger_sqlite_card card;
 	*highest_r = 0;
 	if (stat(f->path, &st))
 		return errno == ENOENT || errno == ENOTDIR ? FILE_GONE : FILE_SAME;
-	if ((uint64_t)st.st_ino != f->ino || (uint64_t)st.st_dev != f->dev || inode_at(f->wal) != f->wal_ino ||
-	    fstat(f->fd, &here) || !here.st_nlink || !card_read(f, &card) || card.stamp != f->stamp)
+	if ((uint64_t)st.st_ino != f->ino || (uint64_t)st.st_dev != f->dev ||
+	    inode_at(f->wal) != f->wal_ino || fstat(f->fd, &here) || !here.st_nlink ||
+	    !card_read(f, &card) || card.stamp != f->stamp)
 		return FILE_CHANGED;
 	*highest_r = card.commits;
 	if (card.mtime_ns == mtime_ns(&st) && card.size == (uint64_t)st.st_size)
 		return FILE_SAME;
 	if (!ledger_sqlite_file_lock(f, false))
-		return FILE_SAME;	/* a checkpoint, or somebody who opens it: what he finds will be seen next time */
+		return FILE_SAME;	/* a checkpoint, or somebody opens it: seen next time */
 
 	enum ledger_sqlite_file_is is = FILE_CHANGED;
 	if (!stat(f->path, &st) && card_read(f, &card)) {
@@ -292,8 +324,12 @@ enum ledger_sqlite_file_is ledger_sqlite_file_check(struct ledger_sqlite_file *f
 
 void ledger_sqlite_file_saw(struct ledger_sqlite_file *f, uint64_t commits)
 {
-	/* a hint, raised by each writer after its commit: what is lost of it is noticed a little later */
-	ssize_t written = pwrite(f->fd, &commits, sizeof(commits), offsetof(struct ledger_sqlite_card, commits));
+	/*
+	 * a hint, raised by each writer after its commit: what is lost of it is noticed a little
+	 * later
+	 */
+	ssize_t written = pwrite(f->fd, &commits, sizeof(commits),
+				 offsetof(struct ledger_sqlite_card, commits));
 	(void)written;
 }
 
@@ -301,9 +337,10 @@ enum rc ledger_sqlite_file_checkpoint_begin(struct ledger_sqlite_file *f, struct
 {
 	struct stat st;
 	struct ledger_sqlite_card card;
-	if (stat(f->path, &st) || (uint64_t)st.st_ino != f->ino || (uint64_t)st.st_dev != f->dev || inode_at(f->wal) != f->wal_ino ||
-	    !card_read(f, &card) || card.stamp != f->stamp ||
-	    (!card.checkpointing && (card.mtime_ns != mtime_ns(&st) || card.size != (uint64_t)st.st_size)))
+	if (stat(f->path, &st) || (uint64_t)st.st_ino != f->ino || (uint64_t)st.st_dev != f->dev ||
+	    inode_at(f->wal) != f->wal_ino || !card_read(f, &card) || card.stamp != f->stamp ||
+	    (!card.checkpointing &&
+	     (card.mtime_ns != mtime_ns(&st) || card.size != (uint64_t)st.st_size)))
 		return rc_fail(RC_TEMPORARY, why, "the ledger '%s' was replaced", f->path);
 	card.checkpointing = 1;
 	return card_write(f, &card, why);
@@ -313,7 +350,8 @@ void ledger_sqlite_file_checkpoint_end(struct ledger_sqlite_file *f)
 {
 	struct stat st;
 	struct ledger_sqlite_card card;
-	if (stat(f->path, &st) || (uint64_t)st.st_ino != f->ino || (uint64_t)st.st_dev != f->dev || !card_read(f, &card))
+	if (stat(f->path, &st) || (uint64_t)st.st_ino != f->ino || (uint64_t)st.st_dev != f->dev ||
+	    !card_read(f, &card))
 		return;
 	card.mtime_ns = mtime_ns(&st);
 	card.size = (uint64_t)st.st_size;

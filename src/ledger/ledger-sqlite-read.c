@@ -20,8 +20,8 @@ struct reading {
 	bool fenced_stream;
 };
 
-static enum rc one_number(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t argument, int64_t *out, bool *null_r,
-			  struct why *why)
+static enum rc one_number(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql,
+			  int64_t argument, int64_t *out, bool *null_r, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	bool row = false;
@@ -50,7 +50,8 @@ static bool tell(struct reading *r, const struct ledger_row *row)
 	return r->fn(r->arg, row) && (!r->query->limit || r->told < r->query->limit);
 }
 
-static enum rc is_open(struct reading *r, int64_t stream, uint64_t number, bool *open_r, struct why *why)
+static enum rc is_open(struct reading *r, int64_t stream, uint64_t number, bool *open_r,
+		       struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(r->c, SQL_OPEN_GET, &q, why);
@@ -62,15 +63,20 @@ static enum rc is_open(struct reading *r, int64_t stream, uint64_t number, bool 
 }
 
 /* Tell the row that q stands at. first_open: no row below it can be unsettled. */
-static enum rc tell_event(struct reading *r, sqlite3_stmt *q, const char *type, const char *id, uint64_t first_open, bool *go_on,
-			  struct why *why)
+static enum rc tell_event(struct reading *r, sqlite3_stmt *q, const char *type, const char *id,
+			  uint64_t first_open, bool *go_on, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *body = NULL;
 	struct ledger_sqlite_id event_id;
 	struct ledger_row row = {
-		.stream = sqlite3_column_int64(q, ROW_STREAM), .type = type, .id = id,
-		.number = (uint64_t)sqlite3_column_int64(q, ROW_NUMBER), .span = (uint64_t)sqlite3_column_int64(q, ROW_SPAN),
-		.event_id = "", .event_type = "", .settled = true,
+		.stream = sqlite3_column_int64(q, ROW_STREAM),
+		.type = type,
+		.id = id,
+		.number = (uint64_t)sqlite3_column_int64(q, ROW_NUMBER),
+		.span = (uint64_t)sqlite3_column_int64(q, ROW_SPAN),
+		.event_id = "",
+		.event_type = "",
+		.settled = true,
 	};
 	if (row.span) {
 		*go_on = tell(r, &row);
@@ -147,11 +153,18 @@ static enum rc rest_of_void(struct reading *r, int64_t stream, bool *go_on, stru
 	rc = ledger_sqlite_conn_step(r->c, q, &there, why);
 	if (rc != RC_OK || !there)
 		return rc;
-	uint64_t end = (uint64_t)sqlite3_column_int64(q, ROW_NUMBER) + (uint64_t)sqlite3_column_int64(q, ROW_SPAN);
+	uint64_t end = (uint64_t)sqlite3_column_int64(q, ROW_NUMBER) +
+		       (uint64_t)sqlite3_column_int64(q, ROW_SPAN);
 	if (end > after + 1) {
 		struct ledger_row row = {
-			.stream = stream, .type = r->query->type, .id = r->query->id, .number = after + 1, .span = end - after - 1,
-			.event_id = "", .event_type = "", .settled = true,
+			.stream = stream,
+			.type = r->query->type,
+			.id = r->query->id,
+			.number = after + 1,
+			.span = end - after - 1,
+			.event_id = "",
+			.event_type = "",
+			.settled = true,
 		};
 		*go_on = tell(r, &row);
 	}
@@ -206,7 +219,8 @@ static enum rc read_id(struct reading *r, struct why *why)
 		return rc;
 	if (!there)
 		return ledger_sqlite_conn_fail(r->c, SQLITE_CORRUPT, why);
-	const char *type = (const char *)sqlite3_column_text(name, 0), *id = (const char *)sqlite3_column_text(name, 1);
+	const char *type = (const char *)sqlite3_column_text(name, 0),
+		   *id = (const char *)sqlite3_column_text(name, 1);
 	if (!r->query->unseeded_too && (uint64_t)sqlite3_column_int64(name, 2) < r->hot->seeding)
 		return fenced(r, type, id, why);
 	return tell_event(r, q, type, id, 0, &go_on, why);
@@ -220,7 +234,8 @@ static enum rc read_time(struct reading *r, struct why *why)
 	enum rc rc = ledger_sqlite_conn_sql(r->c, SQL_EVENT_TIME, &q, why);
 	if (rc != RC_OK)
 		return rc;
-	sqlite3_bind_int64(q, 1, query->from_us > query->after_us ? query->from_us : query->after_us);
+	sqlite3_bind_int64(q, 1,
+			   query->from_us > query->after_us ? query->from_us : query->after_us);
 	sqlite3_bind_int64(q, 2, query->to_us);
 	sqlite3_bind_int64(q, 3, query->after_us);
 	sqlite3_bind_int64(q, 4, query->stream);
@@ -230,18 +245,26 @@ static enum rc read_time(struct reading *r, struct why *why)
 		rc = ledger_sqlite_conn_step(r->c, q, &there, why);
 		if (!there)
 			break;
-		if (rc == RC_OK && (query->unseeded_too || (uint64_t)sqlite3_column_int64(q, ROW_MORE + 2) >= r->hot->seeding))
+		if (rc == RC_OK &&
+		    (query->unseeded_too ||
+		     (uint64_t)sqlite3_column_int64(q, ROW_MORE + 2) >= r->hot->seeding))
 			rc = tell_event(r, q, (const char *)sqlite3_column_text(q, ROW_MORE),
-					(const char *)sqlite3_column_text(q, ROW_MORE + 1), 0, &go_on, why);
+					(const char *)sqlite3_column_text(q, ROW_MORE + 1), 0,
+					&go_on, why);
 	}
 	return rc;
 }
 
-static enum rc tell_stream(struct reading *r, const char *type, const char *id, const struct ledger_sqlite_stream *s, bool *go_on,
-			   struct why *why)
+static enum rc tell_stream(struct reading *r, const char *type, const char *id,
+			   const struct ledger_sqlite_stream *s, bool *go_on, struct why *why)
 {
 	struct ledger_row row = {
-		.stream = s->stream, .type = type, .id = id, .event_id = "", .event_type = "", .unseeded = s->mark < r->hot->seeding,
+		.stream = s->stream,
+		.type = type,
+		.id = id,
+		.event_id = "",
+		.event_type = "",
+		.unseeded = s->mark < r->hot->seeding,
 	};
 	uint64_t open_from = 0;
 	enum rc rc = ledger_sqlite_stream_last(r->c, s->stream, &row.last, &row.recorded_us, why);
@@ -259,7 +282,9 @@ static enum rc read_stream(struct reading *r, struct why *why)
 	struct ledger_sqlite_stream s;
 	bool go_on;
 	enum rc rc = find_stream(r, &s, why);
-	return rc == RC_OK && s.stream ? tell_stream(r, r->query->type, r->query->id, &s, &go_on, why) : rc;
+	return rc == RC_OK && s.stream
+		       ? tell_stream(r, r->query->type, r->query->id, &s, &go_on, why)
+		       : rc;
 }
 
 static enum rc read_streams(struct reading *r, enum ledger_sqlite_sql sql, struct why *why)
@@ -277,8 +302,10 @@ static enum rc read_streams(struct reading *r, enum ledger_sqlite_sql sql, struc
 		rc = ledger_sqlite_conn_step(r->c, q, &there, why);
 		if (!there)
 			break;
-		struct ledger_sqlite_stream s = { sqlite3_column_int64(q, 0), (uint64_t)sqlite3_column_int64(q, 3) };
-		rc = tell_stream(r, (const char *)sqlite3_column_text(q, 1), (const char *)sqlite3_column_text(q, 2), &s, &go_on, why);
+		struct ledger_sqlite_stream s = { sqlite3_column_int64(q, 0),
+						  (uint64_t)sqlite3_column_int64(q, 3) };
+		rc = tell_stream(r, (const char *)sqlite3_column_text(q, 1),
+				 (const char *)sqlite3_column_text(q, 2), &s, &go_on, why);
 	}
 	return rc;
 }
@@ -299,15 +326,16 @@ static enum rc answer(struct reading *r, struct why *why)
 	return rc_fail(RC_INVALID, why, "no such question");
 }
 
-enum rc ledger_sqlite_read_rows(struct ledger *base, const struct ledger_query *query, ledger_row_fn *fn, void *arg,
-				bool *fenced_stream, struct why *why)
+enum rc ledger_sqlite_read_rows(struct ledger *base, const struct ledger_query *query,
+				ledger_row_fn *fn, void *arg, bool *fenced_stream, struct why *why)
 {
 	struct ledger_sqlite *l = container_of(base, struct ledger_sqlite, base);
 	struct ledger_sqlite_hot hot;
 	struct reading r = { .hot = &hot, .query = query, .fn = fn, .arg = arg };
 	if (fenced_stream)
 		*fenced_stream = false;
-	enum rc rc = ledger_sqlite_snapshot_begin(l, query->unseeded_too ? NEED_NOTHING : NEED_SEEDED, &r.c, &hot, why);
+	enum rc rc = ledger_sqlite_snapshot_begin(
+		l, query->unseeded_too ? NEED_NOTHING : NEED_SEEDED, &r.c, &hot, why);
 	if (rc != RC_OK)
 		return rc;
 	rc = answer(&r, why);
@@ -317,7 +345,8 @@ enum rc ledger_sqlite_read_rows(struct ledger *base, const struct ledger_query *
 	return rc;
 }
 
-static enum rc count_unseeded(struct ledger_sqlite_conn *c, const struct ledger_sqlite_hot *hot, uint64_t *out, struct why *why)
+static enum rc count_unseeded(struct ledger_sqlite_conn *c, const struct ledger_sqlite_hot *hot,
+			      uint64_t *out, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	bool there = !hot->complete;

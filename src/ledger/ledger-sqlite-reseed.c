@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ledger-sqlite-reseed.c - one stream made equal to what the object store holds of it (design.md 5 "Re-seed"; model/native.py reseed).
+ * ledger-sqlite-reseed.c - one stream made equal to what the object store holds of it (design.md 5
+ * "Re-seed"; model/native.py reseed).
  *
- * In this order, so that an id never stands in two rows: choose where each listed id stands; take out the unsettled rows that the
- * objects contradict; take out the voids; enter the objects; put what was taken out and may stay at the end; fill the holes.
+ * In this order, so that an id never stands in two rows: choose where each listed id stands; take
+ * out the unsettled rows that the objects contradict; take out the voids; enter the objects; put
+ * what was taken out and may stay at the end; fill the holes.
  */
 #include "config.h"
 #include "ledger/ledger-sqlite.h"
@@ -36,7 +38,7 @@ struct reseed {
 	struct ledger_reseed *r;
 	int64_t stream, now_us, recorded_us;	/* recorded_us: the last event's so far */
 	bool suspect;
-	const struct ledger_object **by_id;	/* the objects that are events, by id, then number */
+	const struct ledger_object **by_id; /* the objects that are events, by id, then number */
 	size_t n_ids;
 	bool *enter;				/* by object: its event is entered there */
 	struct unsettled *rows;
@@ -44,7 +46,8 @@ struct reseed {
 	struct hole *holes;
 	size_t n_holes, cap_holes;
 	uint64_t last;				/* the highest number before */
-	uint64_t void_last, voids;		/* the highest number that was a void, and how many after `after` were */
+	uint64_t void_last;	/* the highest number that was a void */
+	uint64_t voids;		/* how many numbers above `after` were */
 };
 
 static void reseed_release(struct reseed *s)
@@ -66,20 +69,24 @@ static enum rc no_memory(struct why *why)
 
 static int compare_ids(const void *a, const void *b)
 {
-	const struct ledger_object *x = *(const struct ledger_object *const *)a, *y = *(const struct ledger_object *const *)b;
+	const struct ledger_object *x = *(const struct ledger_object *const *)a,
+				   *y = *(const struct ledger_object *const *)b;
 	int order = strcmp(x->event_id, y->event_id);
 	return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
 static int compare_number(const void *key, const void *object)
 {
-	uint64_t number = *(const uint64_t *)key, other = ((const struct ledger_object *)object)->number;
+	uint64_t number = *(const uint64_t *)key,
+		 other = ((const struct ledger_object *)object)->number;
 	return (number > other) - (number < other);
 }
 
 static const struct ledger_object *object_at(const struct reseed *s, uint64_t number)
 {
-	return s->r->n ? bsearch(&number, s->r->objects, s->r->n, sizeof(*s->r->objects), compare_number) : NULL;
+	return s->r->n ? bsearch(&number, s->r->objects, s->r->n, sizeof(*s->r->objects),
+				 compare_number)
+		       : NULL;
 }
 
 static bool is_listed(const struct reseed *s, const char *event_id)
@@ -99,7 +106,8 @@ static bool is_listed(const struct reseed *s, const char *event_id)
 }
 
 /* A statement with (stream, number) and no result. */
-static enum rc at_number(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t stream, uint64_t number, struct why *why)
+static enum rc at_number(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t stream,
+			 uint64_t number, struct why *why)
 {
 	sqlite3_stmt *q;
 	enum rc rc = ledger_sqlite_conn_sql(c, sql, &q, why);
@@ -116,14 +124,18 @@ static enum rc take_out(struct reseed *s, int64_t stream, uint64_t number, struc
 	return rc == RC_OK ? at_number(s->c, SQL_OPEN_DELETE, stream, number, why) : rc;
 }
 
-static enum rc put_void(struct reseed *s, int64_t stream, uint64_t number, uint64_t span, struct why *why)
+static enum rc put_void(struct reseed *s, int64_t stream, uint64_t number, uint64_t span,
+			struct why *why)
 {
-	struct ledger_sqlite_event gap = { .stream = stream, .number = number, .span = span, .recorded_us = s->recorded_us };
+	struct ledger_sqlite_event gap = {
+		.stream = stream, .number = number, .span = span, .recorded_us = s->recorded_us
+	};
 	return ledger_sqlite_event_put(s->c, &gap, why);
 }
 
 /* An unsettled row of another stream gives way to an object: its number becomes a void there. */
-static enum rc yield_elsewhere(struct reseed *s, int64_t stream, uint64_t number, bool *yielded, struct why *why)
+static enum rc yield_elsewhere(struct reseed *s, int64_t stream, uint64_t number, bool *yielded,
+			       struct why *why)
 {
 	sqlite3_stmt *q;
 	enum rc rc = ledger_sqlite_conn_sql(s->c, SQL_OPEN_GET, &q, why);
@@ -140,8 +152,12 @@ static enum rc yield_elsewhere(struct reseed *s, int64_t stream, uint64_t number
 	return rc;
 }
 
-/* The n objects of `same` share one id, which is entered once: where a row has it, else at the lowest number. */
-static enum rc choose(struct reseed *s, const struct ledger_object **same, size_t n, struct why *why)
+/*
+ * The n objects of `same` share one id, which is entered once: where a row has it, else at the
+ * lowest number.
+ */
+static enum rc choose(struct reseed *s, const struct ledger_object **same, size_t n,
+		      struct why *why)
 {
 	sqlite3_stmt *q;
 	bool row = false, yielded = false;
@@ -164,7 +180,8 @@ static enum rc choose(struct reseed *s, const struct ledger_object **same, size_
 			if (same[i]->number == number)
 				chosen = i;
 		if (same[chosen]->number != number)
-			rc = at_number(s->c, SQL_EVENT_DELETE, stream, number, why);	/* open rows are looked at after this */
+			/* its row of open, if any, is looked at after this */
+			rc = at_number(s->c, SQL_EVENT_DELETE, stream, number, why);
 	} else if (row) {
 		rc = yield_elsewhere(s, stream, number, &yielded, why);
 		if (rc != RC_OK || !yielded)
@@ -188,7 +205,9 @@ static enum rc choose_all(struct reseed *s, struct why *why)
 		qsort(s->by_id, s->n_ids, sizeof(*s->by_id), compare_ids);
 	enum rc rc = RC_OK;
 	for (size_t i = 0, next; i < s->n_ids && rc == RC_OK; i = next) {
-		for (next = i + 1; next < s->n_ids && !strcmp(s->by_id[i]->event_id, s->by_id[next]->event_id); next++)
+		for (next = i + 1;
+		     next < s->n_ids && !strcmp(s->by_id[i]->event_id, s->by_id[next]->event_id);
+		     next++)
 			;
 		rc = choose(s, s->by_id + i, next - i, why);
 	}
@@ -235,7 +254,9 @@ static enum rc list_unsettled(struct reseed *s, struct why *why)
 			rc = keep_unsettled(s, q, why);
 	}
 	if (rc == RC_OK && s->n_rows && s->rows[0].number <= s->r->after)
-		return rc_fail(RC_CONFLICT, why, "stream '%s/%s': number %" PRIu64 " is not settled, list the objects from there",
+		return rc_fail(RC_CONFLICT, why,
+			       "stream '%s/%s': number %" PRIu64
+			       " is not settled, list the objects from there",
 			       s->r->type, s->r->id, s->rows[0].number);
 	return rc;
 }
@@ -245,11 +266,15 @@ static void name_dropped(struct reseed *s, const struct unsettled *u)
 	char *text = s->r->dropped_why.text;
 	size_t len = strlen(text), room = sizeof(s->r->dropped_why.text) - len;
 	if (room > 64)
-		snprintf(text + len, room, "%s%" PRIu64 " '%.40s'", len ? ", " : "number ", u->number, u->event_id);
+		snprintf(text + len, room, "%s%" PRIu64 " '%.40s'", len ? ", " : "number ",
+			 u->number, u->event_id);
 	s->r->dropped++;
 }
 
-/* An unsettled row whose number is free keeps it, unless the object store has its id, or it is from another line of the ledger. */
+/*
+ * An unsettled row whose number is free keeps it, unless the object store has its id, or it is from
+ * another line of the ledger.
+ */
 static enum rc take_out_contradicted(struct reseed *s, struct why *why)
 {
 	enum rc rc = RC_OK;
@@ -329,7 +354,8 @@ static enum rc take_out_voids(struct reseed *s, struct why *why)
 	while (rc == RC_OK && row) {
 		rc = ledger_sqlite_conn_step(s->c, q, &row, why);
 		if (rc == RC_OK && row)
-			rc = add_hole(s, (uint64_t)sqlite3_column_int64(q, ROW_NUMBER), (uint64_t)sqlite3_column_int64(q, ROW_SPAN), why);
+			rc = add_hole(s, (uint64_t)sqlite3_column_int64(q, ROW_NUMBER),
+				      (uint64_t)sqlite3_column_int64(q, ROW_SPAN), why);
 	}
 	for (size_t i = 0; i < s->n_holes && rc == RC_OK; i++) {
 		s->void_last = s->holes[i].from + s->holes[i].span - 1;
@@ -346,7 +372,8 @@ struct standing {
 	int64_t body;
 };
 
-static enum rc look_at(struct reseed *s, const struct ledger_object *o, bool enter, struct standing *out, struct why *why)
+static enum rc look_at(struct reseed *s, const struct ledger_object *o, bool enter,
+		       struct standing *out, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	struct ledger_sqlite_id id;
@@ -364,7 +391,8 @@ static enum rc look_at(struct reseed *s, const struct ledger_object *o, bool ent
 	int64_t recorded_us = sqlite3_column_int64(q, ROW_RECORDED);
 	int64_t occurred_us = sqlite3_column_type(q, ROW_OCCURRED) == SQLITE_NULL ? recorded_us :
 			      sqlite3_column_int64(q, ROW_OCCURRED);
-	out->same = out->same_id && recorded_us == s->recorded_us && occurred_us == o->occurred_us &&
+	out->same = out->same_id && recorded_us == s->recorded_us &&
+		    occurred_us == o->occurred_us &&
 		    (uint64_t)sqlite3_column_int64(q, ROW_SIZE) == o->size &&
 		    sqlite3_column_bytes(q, ROW_DIGEST) == LEDGER_DIGEST_LEN &&
 		    !memcmp(sqlite3_column_blob(q, ROW_DIGEST), o->digest, LEDGER_DIGEST_LEN);
@@ -372,7 +400,8 @@ static enum rc look_at(struct reseed *s, const struct ledger_object *o, bool ent
 	return RC_OK;
 }
 
-static enum rc enter_object(struct reseed *s, const struct ledger_object *o, bool enter, struct why *why)
+static enum rc enter_object(struct reseed *s, const struct ledger_object *o, bool enter,
+			    struct why *why)
 {
 	struct standing at;
 	if (enter && s->recorded_us < o->recorded_us)
@@ -391,8 +420,15 @@ static enum rc enter_object(struct reseed *s, const struct ledger_object *o, boo
 	s->r->added += !at.there;
 	s->r->replaced += at.there && !at.same_id;
 	struct ledger_sqlite_event row = {
-		.stream = s->stream, .number = o->number, .event_id = o->event_id, .event_type = o->event_type, .size = o->size,
-		.occurred_us = o->occurred_us, .recorded_us = s->recorded_us, .body = at.body, .digest = o->digest,
+		.stream = s->stream,
+		.number = o->number,
+		.event_id = o->event_id,
+		.event_type = o->event_type,
+		.size = o->size,
+		.occurred_us = o->occurred_us,
+		.recorded_us = s->recorded_us,
+		.body = at.body,
+		.digest = o->digest,
 	};
 	return ledger_sqlite_event_put(s->c, &row, why);
 }
@@ -413,10 +449,16 @@ static enum rc move(struct reseed *s, const struct unsettled *u, uint64_t number
 		return ledger_sqlite_conn_fail(s->c, SQLITE_CORRUPT, why);
 	bool own_time = sqlite3_column_int(q, 0);
 	struct ledger_sqlite_event row = {
-		.stream = s->stream, .number = number, .event_id = u->event_id, .event_type = u->event_type,
-		.size = draft_join_len((size_t)sqlite3_column_bytes(q, 1), (size_t)sqlite3_column_bytes(q, 2), own_time, s->recorded_us,
+		.stream = s->stream,
+		.number = number,
+		.event_id = u->event_id,
+		.event_type = u->event_type,
+		.size = draft_join_len((size_t)sqlite3_column_bytes(q, 1),
+				       (size_t)sqlite3_column_bytes(q, 2), own_time, s->recorded_us,
 				       number),
-		.occurred_us = own_time ? u->occurred_us : s->recorded_us, .recorded_us = s->recorded_us, .body = u->body,
+		.occurred_us = own_time ? u->occurred_us : s->recorded_us,
+		.recorded_us = s->recorded_us,
+		.body = u->body,
 		.digest = u->digest,
 	};
 	sqlite3_reset(q);
@@ -446,7 +488,10 @@ static enum rc move_all(struct reseed *s, struct why *why)
 	return rc;
 }
 
-/* Below the highest number every number has a row. What was a void stays one: readers may have passed it. */
+/*
+ * Below the highest number every number has a row. What was a void stays one: readers may have
+ * passed it.
+ */
 static enum rc fill_holes(struct reseed *s, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
@@ -461,7 +506,8 @@ static enum rc fill_holes(struct reseed *s, struct why *why)
 		rc = ledger_sqlite_conn_step(s->c, q, &row, why);
 		if (rc != RC_OK || !row)
 			break;
-		uint64_t number = (uint64_t)sqlite3_column_int64(q, ROW_NUMBER), span = (uint64_t)sqlite3_column_int64(q, ROW_SPAN);
+		uint64_t number = (uint64_t)sqlite3_column_int64(q, ROW_NUMBER),
+			 span = (uint64_t)sqlite3_column_int64(q, ROW_SPAN);
 		if (number > next)
 			rc = add_hole(s, next, number - next, why);
 		voids += span;
@@ -521,8 +567,8 @@ static enum rc complete(struct reseed *s, struct why *why)
 	sqlite3_bind_int64(q, 2, (int64_t)s->hot->seeding);
 	rc = ledger_sqlite_conn_step(s->c, q, &row, why);
 	if (rc == RC_OK && row)
-		rc = rc_fail(RC_TEMPORARY, why, "stream '%s/%s' still waits for its re-seed", sqlite3_column_text(q, 1),
-			     sqlite3_column_text(q, 2));
+		rc = rc_fail(RC_TEMPORARY, why, "stream '%s/%s' still waits for its re-seed",
+			     sqlite3_column_text(q, 1), sqlite3_column_text(q, 2));
 	sqlite3_reset(q);
 	return rc == RC_OK ? ledger_sqlite_conn_do(s->c, SQL_COMPLETE, why) : rc;
 }
@@ -544,15 +590,21 @@ enum rc ledger_sqlite_reseed_stream(struct ledger *base, struct ledger_reseed *r
 	r->added = r->replaced = r->moved = r->dropped = r->voids = 0;
 	r->dropped_why.text[0] = '\0';
 	if (!in_order(r))
-		return rc_fail(RC_INVALID, why, "the objects of '%s/%s' are not in order", r->type, r->id);
+		return rc_fail(RC_INVALID, why, "the objects of '%s/%s' are not in order", r->type,
+			       r->id);
 
-	/* not synced: a re-seed that a crash of the machine takes back takes the stream's mark with it, and all that came after */
+	/*
+	 * not synced: a re-seed that a crash of the machine takes back takes the stream's mark with
+	 * it, and all that came after
+	 */
 	enum rc rc = ledger_sqlite_write_begin(l, NEED_SEEDED, false, &s.c, &hot, why);
 	if (rc != RC_OK)
 		return rc;
 	s.now_us = clock_wall_us();
 	if (hot.seeding != r->seeding)
-		rc = rc_fail(RC_CONFLICT, why, "this belongs to seeding %" PRIu64 ", the last is %" PRIu64, r->seeding, hot.seeding);
+		rc = rc_fail(RC_CONFLICT, why,
+			     "this belongs to seeding %" PRIu64 ", the last is %" PRIu64,
+			     r->seeding, hot.seeding);
 	else
 		rc = r->type ? run(&s, why) : complete(&s, why);
 	rc = ledger_sqlite_write_end(l, rc, 0, why);

@@ -17,45 +17,59 @@
 #define TEXT(x) TEXT_(x)
 
 /*
- * An append of one event touches one page each of events, its two indexes, open, and pending; a settle one of open.
- * What can be derived is not kept: a stream's last number is the last row's, the commit counter the highest seq.
+ * An append of one event touches one page each of events, its two indexes, open, and pending; a
+ * settle one of open. What can be derived is not kept: a stream's last number is the last row's,
+ * the commit counter the highest seq.
  */
 static const char tables[] =
 	"BEGIN;"
-	"CREATE TABLE store(one INTEGER PRIMARY KEY CHECK(one = 1), uuid TEXT NOT NULL, created_us INTEGER NOT NULL);"
-	/* suspect_below: what is unsettled in a stream with a lower mark is from before another ledger's seeding */
-	"CREATE TABLE seeding(one INTEGER PRIMARY KEY CHECK(one = 1), number INTEGER NOT NULL, identity TEXT NOT NULL,"
-	" floor_us INTEGER NOT NULL, commits INTEGER NOT NULL, suspect_below INTEGER NOT NULL, complete INTEGER NOT NULL);"
+	"CREATE TABLE store(one INTEGER PRIMARY KEY CHECK(one = 1),"
+	" uuid TEXT NOT NULL, created_us INTEGER NOT NULL);"
+	/* suspect_below: what is unsettled in a stream with a lower mark is another line's */
+	"CREATE TABLE seeding(one INTEGER PRIMARY KEY CHECK(one = 1), number INTEGER NOT NULL,"
+	" identity TEXT NOT NULL, floor_us INTEGER NOT NULL, commits INTEGER NOT NULL,"
+	" suspect_below INTEGER NOT NULL, complete INTEGER NOT NULL);"
 	"INSERT INTO seeding VALUES(1, 0, '', 0, 0, 0, 0);"
-	"CREATE TABLE streams(stream INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, mark INTEGER NOT NULL,"
-	" UNIQUE(type, id));"
-	/* span > 0: a void. event_id: 16 bytes for a UUID, else text. occurred_us NULL: as recorded_us. body: pending.seq, even after that row went */
-	"CREATE TABLE events(stream INTEGER NOT NULL, number INTEGER NOT NULL, span INTEGER NOT NULL, event_id, event_type TEXT,"
-	" size INTEGER, occurred_us INTEGER, recorded_us INTEGER NOT NULL, body INTEGER, digest BLOB,"
+	"CREATE TABLE streams(stream INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL,"
+	" mark INTEGER NOT NULL, UNIQUE(type, id));"
+	/*
+	 * span > 0: a void. event_id: 16 bytes for a UUID, else text. occurred_us NULL: as
+	 * recorded_us. body: pending.seq, even after that row went
+	 */
+	"CREATE TABLE events(stream INTEGER NOT NULL, number INTEGER NOT NULL,"
+	" span INTEGER NOT NULL, event_id, event_type TEXT, size INTEGER, occurred_us INTEGER,"
+	" recorded_us INTEGER NOT NULL, body INTEGER, digest BLOB,"
 	" PRIMARY KEY(stream, number)) WITHOUT ROWID;"
 	"CREATE UNIQUE INDEX events_id ON events(event_id) WHERE event_id IS NOT NULL;"
-	"CREATE INDEX events_time ON events(recorded_us, stream, number) WHERE event_id IS NOT NULL;"
+	"CREATE INDEX events_time ON events(recorded_us, stream, number)"
+	" WHERE event_id IS NOT NULL;"
 	/* the bodies of recent events, in the order of their commits */
-	"CREATE TABLE pending(seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, number INTEGER NOT NULL, made_us INTEGER NOT NULL,"
-	" own_time INTEGER NOT NULL, head BLOB NOT NULL, tail BLOB NOT NULL);"
+	"CREATE TABLE pending(seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL,"
+	" number INTEGER NOT NULL, made_us INTEGER NOT NULL, own_time INTEGER NOT NULL,"
+	" head BLOB NOT NULL, tail BLOB NOT NULL);"
 	/* the events that are not settled */
-	"CREATE TABLE open(stream INTEGER NOT NULL, number INTEGER NOT NULL, recorded_us INTEGER NOT NULL, lease_until INTEGER NOT NULL,"
-	" attempts INTEGER NOT NULL, expected INTEGER NOT NULL, PRIMARY KEY(stream, number)) WITHOUT ROWID;"
+	"CREATE TABLE open(stream INTEGER NOT NULL, number INTEGER NOT NULL,"
+	" recorded_us INTEGER NOT NULL, lease_until INTEGER NOT NULL, attempts INTEGER NOT NULL,"
+	" expected INTEGER NOT NULL, PRIMARY KEY(stream, number)) WITHOUT ROWID;"
 	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
 	"PRAGMA user_version = " TEXT(SCHEMA_VERSION) ";";
 
 static enum rc make(struct ledger_sqlite_conn *c, const char *uuid, struct why *why)
 {
-	int code = sqlite3_open_v2(c->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE, NULL);
+	int code = sqlite3_open_v2(
+		c->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE,
+		NULL);
 	if (code != SQLITE_OK)
 		return ledger_sqlite_conn_fail(c, code, why);
-	enum rc rc = ledger_sqlite_conn_exec(c, "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL", why);
+	enum rc rc = ledger_sqlite_conn_exec(
+		c, "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL", why);
 	if (rc == RC_OK)
 		rc = ledger_sqlite_conn_exec(c, tables, why);
 	if (rc != RC_OK)
 		return rc;
 	char text[160];
-	sqlite3_snprintf(sizeof(text), text, "INSERT INTO store VALUES(1, %Q, %lld); COMMIT", uuid, (long long)clock_wall_us());
+	sqlite3_snprintf(sizeof(text), text, "INSERT INTO store VALUES(1, %Q, %lld); COMMIT", uuid,
+			 (long long)clock_wall_us());
 	return ledger_sqlite_conn_exec(c, text, why);
 }
 
@@ -92,13 +106,18 @@ enum rc ledger_sqlite_schema_check(struct ledger_sqlite_conn *c, const char *uui
 		return rc;
 	if (application != APPLICATION_ID) {
 		if (!application && !version)	/* an empty file is an empty database */
-			return rc_fail(RC_CORRUPT, why, "the ledger '%s' is damaged (it is empty): remove it and its -wal and -shm files,"
-				       " then 'evfsctl init --adopt STORE' rebuilds it from the objects", c->path);
+			return rc_fail(
+				RC_CORRUPT, why,
+				"the ledger '%s' is damaged (it is empty): remove it and its -wal "
+				"and -shm files,"
+				" then 'evfsctl init --adopt STORE' rebuilds it from the objects",
+				c->path);
 		return rc_fail(RC_INVALID, why, "'%s' is a database of another program", c->path);
 	}
 	if (version != SCHEMA_VERSION)
-		return rc_fail(RC_INVALID, why, "ledger '%s' has schema version %d, this evfs knows %d", c->path, version,
-			       SCHEMA_VERSION);
+		return rc_fail(RC_INVALID, why,
+			       "ledger '%s' has schema version %d, this evfs knows %d", c->path,
+			       version, SCHEMA_VERSION);
 
 	sqlite3_stmt *q = NULL;
 	int code = sqlite3_prepare_v2(c->db, "SELECT uuid FROM store", -1, &q, NULL);
@@ -107,8 +126,8 @@ enum rc ledger_sqlite_schema_check(struct ledger_sqlite_conn *c, const char *uui
 	if (code != SQLITE_ROW)
 		rc = ledger_sqlite_conn_fail(c, code, why);
 	else if (strcmp((const char *)sqlite3_column_text(q, 0), uuid))
-		rc = rc_fail(RC_INVALID, why, "ledger '%s' belongs to store %s, this is store %s", c->path,
-			     sqlite3_column_text(q, 0), uuid);
+		rc = rc_fail(RC_INVALID, why, "ledger '%s' belongs to store %s, this is store %s",
+			     c->path, sqlite3_column_text(q, 0), uuid);
 	sqlite3_finalize(q);
 	return rc;
 }
@@ -130,10 +149,14 @@ enum rc ledger_sqlite_schema_base(const char *path, uint64_t *commits_r, struct 
 
 	struct ledger_sqlite_conn c = { .path = path };
 	sqlite3_stmt *q = NULL;
-	int code = sqlite3_open_v2(uri.data, &c.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+	int code =
+		sqlite3_open_v2(uri.data, &c.db,
+				SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
 	if (code == SQLITE_OK)
-		code = sqlite3_prepare_v2(c.db, "SELECT max(commits, ifnull((SELECT max(seq) FROM pending), 0)) FROM seeding", -1, &q,
-					  NULL);
+		code = sqlite3_prepare_v2(c.db,
+					  "SELECT max(commits, ifnull((SELECT max(seq) FROM "
+					  "pending), 0)) FROM seeding",
+					  -1, &q, NULL);
 	if (code == SQLITE_OK)
 		code = sqlite3_step(q);
 	enum rc rc = RC_OK;

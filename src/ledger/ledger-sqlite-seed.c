@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 
-enum rc ledger_sqlite_seed_write(struct ledger *base, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
-				 struct why *why)
+enum rc ledger_sqlite_seed_write(struct ledger *base, const char *identity, uint64_t number,
+				 bool other_line, int64_t floor_us, struct why *why)
 {
 	struct ledger_sqlite *l = container_of(base, struct ledger_sqlite, base);
 	struct ledger_sqlite_conn *c;
@@ -19,12 +19,16 @@ enum rc ledger_sqlite_seed_write(struct ledger *base, const char *identity, uint
 	enum rc rc = ledger_sqlite_write_begin(l, NEED_NOTHING, true, &c, &hot, why);
 	if (rc != RC_OK)
 		return rc;
-	/* the counters of two seedings never overlap: a copy from before this one is always older */
-	uint64_t now = (uint64_t)clock_wall_us(), commits = now > hot.commits ? now : hot.commits + 1;
+	/* the counters of two seedings never overlap: a copy from before this one is always older
+	 */
+	uint64_t now = (uint64_t)clock_wall_us(),
+		 commits = now > hot.commits ? now : hot.commits + 1;
 	if (strcmp(identity, l->file.identity))
-		rc = rc_fail(RC_CONFLICT, why, "the ledger lives at '%s' by now, not at '%s'", l->file.identity, identity);
+		rc = rc_fail(RC_CONFLICT, why, "the ledger lives at '%s' by now, not at '%s'",
+			     l->file.identity, identity);
 	else if (number <= hot.seeding)
-		rc = rc_fail(RC_CONFLICT, why, "the ledger was seeded as number %" PRIu64 " meanwhile", hot.seeding);
+		rc = rc_fail(RC_CONFLICT, why,
+			     "the ledger was seeded as number %" PRIu64 " meanwhile", hot.seeding);
 	else
 		rc = ledger_sqlite_conn_sql(c, SQL_SEED, &q, why);
 	if (rc == RC_OK) {

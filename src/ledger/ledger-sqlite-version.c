@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-sqlite-version.c - which SQLite this program runs with; apart, so that --version opens nothing. */
+/*
+ * ledger-sqlite-version.c - which SQLite this program runs with; apart, so that --version opens
+ * nothing.
+ */
 #include "config.h"
 #include "ledger/ledger.h"
 

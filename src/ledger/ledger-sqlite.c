@@ -27,7 +27,8 @@ static void close_all(struct ledger_sqlite *l)
 	l->is_open = false;
 }
 
-static enum rc read_hot(struct ledger_sqlite_conn *c, struct ledger_sqlite_hot *hot, struct why *why)
+static enum rc read_hot(struct ledger_sqlite_conn *c, struct ledger_sqlite_hot *hot,
+			struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	bool row = false;
@@ -53,7 +54,8 @@ static enum rc open_locked(struct ledger_sqlite *l, struct why *why)
 	struct ledger_sqlite_hot hot;
 	enum rc rc = ledger_sqlite_file_prepare(&l->file, why);
 	if (rc == RC_OK)
-		rc = ledger_sqlite_conn_new(&l->writer, l->file.path, WRITER_CACHE_KIB, &l->wal_pages, why);
+		rc = ledger_sqlite_conn_new(&l->writer, l->file.path, WRITER_CACHE_KIB,
+					    &l->wal_pages, why);
 	if (rc == RC_OK)
 		rc = ledger_sqlite_schema_check(l->writer, l->uuid, why);
 	if (rc == RC_OK)	/* a copy may have been made into another mode */
@@ -77,7 +79,8 @@ static enum rc open_all(struct ledger_sqlite *l, struct why *why)
 	if (rc != RC_OK)
 		return rc;
 	if (!ledger_sqlite_file_lock(&l->file, true))
-		return rc_fail(RC_TEMPORARY, why, "can't lock '%s': %s", l->file.card_path, strerror(errno));
+		return rc_fail(RC_TEMPORARY, why, "can't lock '%s': %s", l->file.card_path,
+			       strerror(errno));
 	rc = open_locked(l, why);
 	ledger_sqlite_file_unlock(&l->file);
 	l->is_open = rc == RC_OK;
@@ -99,7 +102,7 @@ static enum rc renew(struct ledger_sqlite *l, struct why *why)
 		close_all(l);
 		rc = open_all(l, why);
 		if (rc == RC_NOT_FOUND)
-			rc = RC_TEMPORARY;	/* it may come back; ledger_state says it more exactly */
+			rc = RC_TEMPORARY; /* it may come back; ledger_state says it more exactly */
 		else if (rc == RC_INVALID)
 			rc = RC_CORRUPT;	/* another store's: no caller's input is wrong */
 	}
@@ -119,7 +122,8 @@ static enum rc enter(struct ledger_sqlite *l, struct why *why)
 		if (rc != RC_OK)
 			return rc;
 		if (tries == 10)
-			return rc_fail(RC_TEMPORARY, why, "the ledger '%s' changes all the time", l->file.path);
+			return rc_fail(RC_TEMPORARY, why, "the ledger '%s' changes all the time",
+				       l->file.path);
 	}
 }
 
@@ -135,18 +139,20 @@ static void saw(struct ledger_sqlite *l, uint64_t commits)
 		;
 }
 
-static enum rc fence(const struct ledger_sqlite *l, const struct ledger_sqlite_hot *hot, enum ledger_sqlite_need need,
-		     struct why *why)
+static enum rc fence(const struct ledger_sqlite *l, const struct ledger_sqlite_hot *hot,
+		     enum ledger_sqlite_need need, struct why *why)
 {
 	if (need == NEED_NOTHING || !strcmp(hot->written, l->file.identity))
 		return RC_OK;
-	return rc_fail(RC_FENCED, why, hot->written[0] ? "the ledger '%s' is not the one that was seeded last" :
-		       "the ledger '%s' must be seeded first", l->file.path);
+	return rc_fail(RC_FENCED, why,
+		       hot->written[0] ? "the ledger '%s' is not the one that was seeded last"
+				       : "the ledger '%s' must be seeded first",
+		       l->file.path);
 }
 
 /* One try, with enter done. *again: look at the file anew. On failure no transaction is open. */
-static enum rc write_try(struct ledger_sqlite *l, enum ledger_sqlite_need need, bool durable, struct ledger_sqlite_hot *hot,
-			 bool *again, struct why *why)
+static enum rc write_try(struct ledger_sqlite *l, enum ledger_sqlite_need need, bool durable,
+			 struct ledger_sqlite_hot *hot, bool *again, struct why *why)
 {
 	struct ledger_sqlite_conn *c = l->writer;
 	uint64_t highest = 0;
@@ -160,7 +166,10 @@ static enum rc write_try(struct ledger_sqlite *l, enum ledger_sqlite_need need, 
 		rc = read_hot(c, hot, why);
 		uint64_t seen = l->seen;
 		if (rc == RC_OK && hot->commits < (seen > highest ? seen : highest)) {
-			/* an older state under the same identity: who sees it erases the written one */
+			/*
+			 * an older state under the same identity: who sees it erases the written
+			 * one
+			 */
 			rc = ledger_sqlite_conn_do(c, SQL_ERASE, why);
 			if (rc == RC_OK)
 				rc = ledger_sqlite_conn_do(c, SQL_COMMIT, why);
@@ -183,8 +192,9 @@ static enum rc write_try(struct ledger_sqlite *l, enum ledger_sqlite_need need, 
 	return rc;
 }
 
-enum rc ledger_sqlite_write_begin(struct ledger_sqlite *l, enum ledger_sqlite_need need, bool durable,
-				  struct ledger_sqlite_conn **c, struct ledger_sqlite_hot *hot, struct why *why)
+enum rc ledger_sqlite_write_begin(struct ledger_sqlite *l, enum ledger_sqlite_need need,
+				  bool durable, struct ledger_sqlite_conn **c,
+				  struct ledger_sqlite_hot *hot, struct why *why)
 {
 	for (int tries = 0; ; tries++) {
 		bool again = false;
@@ -202,19 +212,24 @@ enum rc ledger_sqlite_write_begin(struct ledger_sqlite *l, enum ledger_sqlite_ne
 		if (!again)
 			return rc;
 		if (tries == 10)
-			return rc_fail(RC_TEMPORARY, why, "the ledger '%s' changes all the time", l->file.path);
+			return rc_fail(RC_TEMPORARY, why, "the ledger '%s' changes all the time",
+				       l->file.path);
 		rc = renew(l, why);
 		if (rc != RC_OK)
 			return rc;
 	}
 }
 
-enum rc ledger_sqlite_write_end(struct ledger_sqlite *l, enum rc rc, uint64_t commits, struct why *why)
+enum rc ledger_sqlite_write_end(struct ledger_sqlite *l, enum rc rc, uint64_t commits,
+				struct why *why)
 {
 	struct ledger_sqlite_conn *c = l->writer;
 	if (rc == RC_OK) {
 		rc = ledger_sqlite_conn_do(c, SQL_COMMIT, why);
-		/* the pages may have reached the disk whole, and count if this process dies before it writes over them */
+		/*
+		 * the pages may have reached the disk whole, and count if this process dies before
+		 * it writes over them
+		 */
 		if (rc == RC_TEMPORARY)
 			rc = RC_UNCERTAIN;
 		if (rc == RC_OK && commits > l->seen) {
@@ -222,7 +237,8 @@ enum rc ledger_sqlite_write_end(struct ledger_sqlite *l, enum rc rc, uint64_t co
 			ledger_sqlite_file_saw(&l->file, commits);
 		}
 	}
-	bool stuck = !sqlite3_get_autocommit(c->db) && ledger_sqlite_conn_do(c, SQL_ROLLBACK, NULL) != RC_OK &&
+	bool stuck = !sqlite3_get_autocommit(c->db) &&
+		     ledger_sqlite_conn_do(c, SQL_ROLLBACK, NULL) != RC_OK &&
 		     !sqlite3_get_autocommit(c->db);
 	pthread_mutex_unlock(&l->writer_lock);
 	leave(l);
@@ -249,7 +265,8 @@ static enum rc reader_get(struct ledger_sqlite *l, struct ledger_sqlite_conn **o
 		*out = c;
 		return RC_OK;
 	}
-	enum rc rc = ledger_sqlite_conn_new(out, l->file.path, READER_CACHE_KIB, &l->wal_pages, why);
+	enum rc rc =
+		ledger_sqlite_conn_new(out, l->file.path, READER_CACHE_KIB, &l->wal_pages, why);
 	if (rc != RC_OK) {
 		pthread_mutex_lock(&l->idle_lock);
 		l->readers--;
@@ -275,8 +292,9 @@ static void reader_put(struct ledger_sqlite *l, struct ledger_sqlite_conn *c)
 }
 
 /* One try, with enter done and a reader taken. *older: somebody must erase the written identity. */
-static enum rc snapshot_try(struct ledger_sqlite *l, enum ledger_sqlite_need need, struct ledger_sqlite_conn *c,
-			    struct ledger_sqlite_hot *hot, bool *again, bool *older, struct why *why)
+static enum rc snapshot_try(struct ledger_sqlite *l, enum ledger_sqlite_need need,
+			    struct ledger_sqlite_conn *c, struct ledger_sqlite_hot *hot,
+			    bool *again, bool *older, struct why *why)
 {
 	uint64_t highest, seen = l->seen;	/* before the snapshot, which must not be older */
 	*again = ledger_sqlite_file_check(&l->file, &highest) != FILE_SAME;
@@ -294,8 +312,9 @@ static enum rc snapshot_try(struct ledger_sqlite *l, enum ledger_sqlite_need nee
 	return fence(l, hot, need, why);
 }
 
-enum rc ledger_sqlite_snapshot_begin(struct ledger_sqlite *l, enum ledger_sqlite_need need, struct ledger_sqlite_conn **c,
-				     struct ledger_sqlite_hot *hot, struct why *why)
+enum rc ledger_sqlite_snapshot_begin(struct ledger_sqlite *l, enum ledger_sqlite_need need,
+				     struct ledger_sqlite_conn **c, struct ledger_sqlite_hot *hot,
+				     struct why *why)
 {
 	for (int tries = 0; ; tries++) {
 		bool again = false, older = false;
@@ -315,12 +334,14 @@ enum rc ledger_sqlite_snapshot_begin(struct ledger_sqlite *l, enum ledger_sqlite
 		if (rc != RC_OK)
 			return rc;
 		if (tries == 10)
-			return rc_fail(RC_TEMPORARY, why, "the ledger '%s' changes all the time", l->file.path);
+			return rc_fail(RC_TEMPORARY, why, "the ledger '%s' changes all the time",
+				       l->file.path);
 		if (again) {
 			rc = renew(l, why);
 		} else {
 			struct ledger_sqlite_conn *w;
-			rc = ledger_sqlite_write_begin(l, NEED_NOTHING, false, &w, hot, why);	/* erases it */
+			/* erases it */
+			rc = ledger_sqlite_write_begin(l, NEED_NOTHING, false, &w, hot, why);
 			if (rc == RC_OK)
 				rc = ledger_sqlite_write_end(l, RC_OK, 0, why);
 		}
@@ -336,8 +357,9 @@ void ledger_sqlite_snapshot_end(struct ledger_sqlite *l, struct ledger_sqlite_co
 }
 
 /*
- * First while others write, which does nearly all; then with the writers kept out, so that nothing is left and the next commit starts the
- * -wal at its beginning. It is written over and never cut: syncing a file that does not grow costs half.
+ * First while others write, which does nearly all; then with the writers kept out, so that nothing
+ * is left and the next commit starts the -wal at its beginning. It is written over and never cut:
+ * syncing a file that does not grow costs half.
  */
 static void checkpoint_locked(struct ledger_sqlite *l, struct ledger_sqlite_conn *c)
 {
@@ -352,7 +374,9 @@ static void checkpoint_locked(struct ledger_sqlite *l, struct ledger_sqlite_conn
 	if (code == SQLITE_OK)
 		l->wal_pages = 0;
 	/* a reader, or another process, was in the way: not again at once */
-	l->checkpoint_at = code == SQLITE_OK ? CHECKPOINT_PAGES : (pages > CHECKPOINT_PAGES ? pages : CHECKPOINT_PAGES) + 1024;
+	l->checkpoint_at = code == SQLITE_OK
+				   ? CHECKPOINT_PAGES
+				   : (pages > CHECKPOINT_PAGES ? pages : CHECKPOINT_PAGES) + 1024;
 	pthread_mutex_unlock(&l->writer_lock);
 	FAILPOINT("ledger-checkpoint");
 	ledger_sqlite_file_checkpoint_end(&l->file);
@@ -421,15 +445,21 @@ enum rc ledger_sqlite_open(struct ledger **out, const char *path, const char *uu
 	snprintf(l->uuid, sizeof(l->uuid), "%s", uuid);
 	enum rc rc = ledger_sqlite_file_init(&l->file, path, why);
 	if (rc == RC_OK)
-		rc = access(path, F_OK) && errno == ENOENT ? rc_fail(RC_NOT_FOUND, why, "no ledger '%s'", path) : open_all(l, why);
+		rc = access(path, F_OK) && errno == ENOENT
+			     ? rc_fail(RC_NOT_FOUND, why, "no ledger '%s'", path)
+			     : open_all(l, why);
 	if (rc != RC_OK)
 		return rc;
 	*out = TAKE_PTR(base);
 	return RC_OK;
 }
 
-/* Make it beside, then put it into place: nobody sees a half-made ledger, and an old -wal is not taken for its own. */
-static enum rc create(struct ledger_sqlite_file *f, const char *made, const char *uuid, struct why *why)
+/*
+ * Make it beside, then put it into place: nobody sees a half-made ledger, and an old -wal is not
+ * taken for its own.
+ */
+static enum rc create(struct ledger_sqlite_file *f, const char *made, const char *uuid,
+		      struct why *why)
 {
 	enum rc rc = ledger_sqlite_schema_make(made, uuid, why);
 	if (rc == RC_OK)
@@ -437,7 +467,8 @@ static enum rc create(struct ledger_sqlite_file *f, const char *made, const char
 	if (rc != RC_OK)
 		return rc;
 	if (!ledger_sqlite_file_lock(f, true))
-		return rc_fail(RC_TEMPORARY, why, "can't lock '%s': %s", f->card_path, strerror(errno));
+		return rc_fail(RC_TEMPORARY, why, "can't lock '%s': %s", f->card_path,
+			       strerror(errno));
 	rc = ledger_sqlite_file_install(f, made, why);
 	ledger_sqlite_file_unlock(f);
 	return rc;
@@ -481,8 +512,8 @@ enum rc ledger_sqlite_stream_find(struct ledger_sqlite_conn *c, const char *type
 	return rc;
 }
 
-enum rc ledger_sqlite_stream_last(struct ledger_sqlite_conn *c, int64_t stream, uint64_t *last_r, int64_t *recorded_us_r,
-				  struct why *why)
+enum rc ledger_sqlite_stream_last(struct ledger_sqlite_conn *c, int64_t stream, uint64_t *last_r,
+				  int64_t *recorded_us_r, struct why *why)
 {
 	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
 	bool row = false;
@@ -498,8 +529,8 @@ enum rc ledger_sqlite_stream_last(struct ledger_sqlite_conn *c, int64_t stream, 
 	return rc;
 }
 
-enum rc ledger_sqlite_stream_new(struct ledger_sqlite_conn *c, const char *type, const char *id, uint64_t mark,
-				 int64_t *stream_r, struct why *why)
+enum rc ledger_sqlite_stream_new(struct ledger_sqlite_conn *c, const char *type, const char *id,
+				 uint64_t mark, int64_t *stream_r, struct why *why)
 {
 	sqlite3_stmt *q;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_STREAM_NEW, &q, why);
@@ -513,7 +544,8 @@ enum rc ledger_sqlite_stream_new(struct ledger_sqlite_conn *c, const char *type,
 	return rc;
 }
 
-enum rc ledger_sqlite_event_put(struct ledger_sqlite_conn *c, const struct ledger_sqlite_event *e, struct why *why)
+enum rc ledger_sqlite_event_put(struct ledger_sqlite_conn *c, const struct ledger_sqlite_event *e,
+				struct why *why)
 {
 	sqlite3_stmt *q;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_EVENT_NEW, &q, why);
@@ -537,8 +569,8 @@ enum rc ledger_sqlite_event_put(struct ledger_sqlite_conn *c, const struct ledge
 	return ledger_sqlite_conn_run(c, q, why);
 }
 
-enum rc ledger_sqlite_open_put(struct ledger_sqlite_conn *c, const struct ledger_sqlite_event *e, int64_t lease_until,
-			       bool expected, struct why *why)
+enum rc ledger_sqlite_open_put(struct ledger_sqlite_conn *c, const struct ledger_sqlite_event *e,
+			       int64_t lease_until, bool expected, struct why *why)
 {
 	sqlite3_stmt *q;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_OPEN_NEW, &q, why);

@@ -3,13 +3,14 @@
 #include "config.h"
 #include "ledger/ledger.h"
 
-enum rc ledger_append(struct ledger *l, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why)
+enum rc ledger_append(struct ledger *l, struct ledger_append *items, size_t n, uint64_t lease_ms,
+		      struct why *why)
 {
 	return l->ops->append(l, items, n, lease_ms, why);
 }
 
-enum rc ledger_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
-		     size_t *n_r, struct why *why)
+enum rc ledger_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all,
+		     ledger_pending_fn *fn, void *arg, size_t *n_r, struct why *why)
 {
 	return l->ops->claim(l, max, lease_ms, all, fn, arg, n_r, why);
 }
@@ -19,8 +20,8 @@ enum rc ledger_settle(struct ledger *l, const struct ledger_ref *refs, size_t n,
 	return l->ops->settle(l, refs, n, why);
 }
 
-enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
-		    struct why *why)
+enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg,
+		    bool *fenced_stream, struct why *why)
 {
 	return l->ops->read(l, q, fn, arg, fenced_stream, why);
 }
@@ -30,8 +31,8 @@ enum rc ledger_state(struct ledger *l, struct ledger_state *out, struct why *why
 	return l->ops->state(l, out, why);
 }
 
-enum rc ledger_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
-		    struct why *why)
+enum rc ledger_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line,
+		    int64_t floor_us, struct why *why)
 {
 	return l->ops->seed(l, identity, number, other_line, floor_us, why);
 }

@@ -69,7 +69,12 @@ static struct ledger_event event(char letter)
 	char *id = ids[(unsigned char)letter];
 	snprintf(id, 37, "00000000-0000-4000-8000-0000000000%02x", (unsigned)letter);
 	struct ledger_event e = {
-		.event_id = id, .event_type = "Paid", .head = "{\"head\":", .tail = ",\"tail\":", .head_len = 8, .tail_len = 8,
+		.event_id = id,
+		.event_type = "Paid",
+		.head = "{\"head\":",
+		.tail = ",\"tail\":",
+		.head_len = 8,
+		.tail_len = 8,
 	};
 	memset(e.digest, letter, sizeof(e.digest));
 	return e;
@@ -104,7 +109,10 @@ static enum rc add_expect(const char *id, char letter, uint64_t expect)
 	return append(&a);
 }
 
-/* What a read told, as text: "1=a 2=b? 3~2 …", ? unsettled, n~span a void, s:last/settled for a stream. */
+/*
+ * What a read told, as text: "1=a 2=b? 3~2 …", ? unsettled, n~span a void, s:last/settled for a
+ * stream.
+ */
 struct told {
 	char text[1000];
 	size_t n, stop_after;
@@ -118,13 +126,16 @@ static bool take(void *arg, const struct ledger_row *row)
 	t->last = *row;
 	t->n++;
 	if (row->span)
-		snprintf(t->text + len, sizeof(t->text) - len, "%s%" PRIu64 "~%" PRIu64, len ? " " : "", row->number, row->span);
+		snprintf(t->text + len, sizeof(t->text) - len, "%s%" PRIu64 "~%" PRIu64,
+			 len ? " " : "", row->number, row->span);
 	else if (row->number)
-		snprintf(t->text + len, sizeof(t->text) - len, "%s%" PRIu64 "=%c%s", len ? " " : "", row->number,
-			 (int)strtol(row->event_id + 34, NULL, 16), row->settled ? "" : "?");
+		snprintf(t->text + len, sizeof(t->text) - len, "%s%" PRIu64 "=%c%s", len ? " " : "",
+			 row->number, (int)strtol(row->event_id + 34, NULL, 16),
+			 row->settled ? "" : "?");
 	else
-		snprintf(t->text + len, sizeof(t->text) - len, "%s%s/%s:%" PRIu64 "/%" PRIu64 "%s", len ? " " : "", row->type, row->id,
-			 row->last, row->settled_to, row->unseeded ? "!" : "");
+		snprintf(t->text + len, sizeof(t->text) - len, "%s%s/%s:%" PRIu64 "/%" PRIu64 "%s",
+			 len ? " " : "", row->type, row->id, row->last, row->settled_to,
+			 row->unseeded ? "!" : "");
 	return t->n != t->stop_after;
 }
 
@@ -141,7 +152,8 @@ static const char *ask(const struct ledger_query *q)
 
 static const char *rows_after(const char *id, uint64_t after)
 {
-	return ask(&(struct ledger_query){ .what = LEDGER_EVENTS, .type = "Order", .id = id, .after = after });
+	return ask(&(struct ledger_query){
+		.what = LEDGER_EVENTS, .type = "Order", .id = id, .after = after });
 }
 
 static const char *rows(const char *id)
@@ -152,7 +164,9 @@ static const char *rows(const char *id)
 static int64_t handle(const char *id)
 {
 	struct told t = { .text = "" };
-	struct ledger_query q = { .what = LEDGER_STREAM, .type = "Order", .id = id, .unseeded_too = true };
+	struct ledger_query q = {
+		.what = LEDGER_STREAM, .type = "Order", .id = id, .unseeded_too = true
+	};
 	ck_assert_int_eq(ledger_read(l, &q, take, &t, NULL, NULL), RC_OK);
 	return t.last.stream;
 }
@@ -179,7 +193,8 @@ static uint64_t seed(bool other_line)
 {
 	struct ledger_state state;
 	ck_assert_int_eq(ledger_state(l, &state, NULL), RC_OK);
-	ck_assert_int_eq(ledger_seed(l, state.identity, state.seeding + 1, other_line, 0, NULL), RC_OK);
+	ck_assert_int_eq(ledger_seed(l, state.identity, state.seeding + 1, other_line, 0, NULL),
+			 RC_OK);
 	return state.seeding + 1;
 }
 
@@ -199,7 +214,12 @@ static enum rc reseed_after(const char *id, uint64_t seeding, uint64_t after, co
 		n++;
 		p = end + 1;
 	}
-	reseeded = (struct ledger_reseed){ .type = "Order", .id = id, .seeding = seeding, .after = after, .objects = list, .n = n };
+	reseeded = (struct ledger_reseed){ .type = "Order",
+					   .id = id,
+					   .seeding = seeding,
+					   .after = after,
+					   .objects = list,
+					   .n = n };
 	return ledger_reseed(l, &reseeded, NULL);
 }
 
@@ -219,8 +239,8 @@ static enum rc take_claim(void *arg, const struct ledger_pending *row)
 {
 	struct claims *c = arg;
 	size_t len = strlen(c->text);
-	snprintf(c->text + len, sizeof(c->text) - len, "%s%s/%" PRIu64 "=%c", len ? " " : "", row->id, row->number,
-		 (int)strtol(row->event_id + 34, NULL, 16));
+	snprintf(c->text + len, sizeof(c->text) - len, "%s%s/%" PRIu64 "=%c", len ? " " : "",
+		 row->id, row->number, (int)strtol(row->event_id + 34, NULL, 16));
 	ck_assert_str_eq(row->type, "Order");
 	ck_assert_uint_eq(row->head_len, 8);
 	ck_assert_str_eq(row->head, "{\"head\":");
@@ -360,10 +380,11 @@ END_TEST
 START_TEST(a_group_commits_each_member_for_itself)
 {
 	open_ledger(_i, false);
-	struct ledger_event a = event('a'), b = event('b'), c = event('c'), again = event('a'), twice[2] = { event('d'), event('d') };
+	struct ledger_event a = event('a'), b = event('b'), c = event('c'), again = event('a'),
+			    twice[2] = { event('d'), event('d') };
 	struct ledger_append items[6] = {
-		batch("o-1", &a, 1), batch("o-1", &b, 1), batch("o-1", &c, 1), batch("o-1", &again, 1), batch("o-1", twice, 2),
-		batch("o-2", twice, 1),
+		batch("o-1", &a, 1),	 batch("o-1", &b, 1),	 batch("o-1", &c, 1),
+		batch("o-1", &again, 1), batch("o-1", twice, 2), batch("o-2", twice, 1),
 	};
 	items[1].has_expect = items[2].has_expect = true;
 	items[1].expect = items[2].expect = 1;	/* the second one's is good only after the first */
@@ -407,7 +428,8 @@ START_TEST(recorded_times_never_fall_within_a_stream)
 {
 	open_ledger(_i, false);
 	struct ledger_event e = event('a'), f = event('b'), g = event('c');
-	struct ledger_append a = batch("o-1", &e, 1), b = batch("o-1", &f, 1), c = batch("o-2", &g, 1);
+	struct ledger_append a = batch("o-1", &e, 1), b = batch("o-1", &f, 1),
+			     c = batch("o-2", &g, 1);
 	ck_assert_int_eq(append(&a), RC_OK);
 	wall_us -= 60 * SECOND;
 	ck_assert_int_eq(append(&b), RC_OK);
@@ -467,7 +489,8 @@ START_TEST(a_claim_ends_where_the_callback_fails)
 	size_t n;
 	memset(&claims, 0, sizeof(claims));
 	claims.answer = RC_CANCELLED;
-	ck_assert_int_eq(ledger_claim(l, 10, 0, false, take_claim, &claims, &n, NULL), RC_CANCELLED);
+	ck_assert_int_eq(ledger_claim(l, 10, 0, false, take_claim, &claims, &n, NULL),
+			 RC_CANCELLED);
 	ck_assert_uint_eq(n, 1);
 	close_ledger();
 }
@@ -483,7 +506,9 @@ START_TEST(a_settled_row_is_given_out_no_more)
 	ck_assert_str_eq(claim(10, 0, true), "o-1/2=b");
 	settle("o-1", 2, 'c');	/* another event's */
 	ck_assert_str_eq(rows("o-1"), "1=a 2=b?");
-	struct ledger_ref gone[] = { { 99, 1, "x" }, { handle("o-1"), 7, "x" }, { handle("o-1"), 2, event('b').event_id } };
+	struct ledger_ref gone[] = { { 99, 1, "x" },
+				     { handle("o-1"), 7, "x" },
+				     { handle("o-1"), 2, event('b').event_id } };
 	ck_assert_int_eq(ledger_settle(l, gone, 3, NULL), RC_OK);
 	ck_assert_str_eq(rows("o-1"), "1=a 2=b");
 	close_ledger();
@@ -533,12 +558,21 @@ START_TEST(reads_find_by_id_by_time_and_by_stream)
 	ck_assert_str_eq(ask(&q), "1=a 1=b?");
 	q.limit = 1;
 	ck_assert_str_eq(ask(&q), "1=a");
-	q = (struct ledger_query){ .what = LEDGER_TIME, .from_us = start, .to_us = start + 6, .after_us = start, .stream = handle("o-1"),
+	q = (struct ledger_query){ .what = LEDGER_TIME,
+				   .from_us = start,
+				   .to_us = start + 6,
+				   .after_us = start,
+				   .stream = handle("o-1"),
 				   .after = 1 };
 	ck_assert_str_eq(ask(&q), "1=b? 2=c?");
-	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_STREAM, .type = "Order", .id = "o-1" }), "Order/o-1:2/1");
-	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_STREAMS }), "Order/o-1:2/1 Order/o-2:1/0");
-	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_STREAMS, .stream = handle("o-1") }), "Order/o-2:1/0");
+	ck_assert_str_eq(
+		ask(&(struct ledger_query){ .what = LEDGER_STREAM, .type = "Order", .id = "o-1" }),
+		"Order/o-1:2/1");
+	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_STREAMS }),
+			 "Order/o-1:2/1 Order/o-2:1/0");
+	ck_assert_str_eq(
+		ask(&(struct ledger_query){ .what = LEDGER_STREAMS, .stream = handle("o-1") }),
+		"Order/o-2:1/0");
 	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_UNSEEDED }), "");
 	close_ledger();
 }
@@ -605,11 +639,18 @@ START_TEST(a_new_seeding_fences_every_stream)
 	ck_assert_str_eq(rows("o-1"), "fenced");
 	ck_assert_str_eq(claim(10, 0, true), "");
 	settle("o-1", 1, 'a');
-	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_EVENTS, .type = "Order", .id = "o-1", .unseeded_too = true }),
+	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_EVENTS,
+						     .type = "Order",
+						     .id = "o-1",
+						     .unseeded_too = true }),
 			 "1=a?");
-	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_UNSEEDED }), "Order/o-1:1/0! Order/o-2:1/0!");
-	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_ID, .event_id = event('a').event_id }), "fenced");
-	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_TIME, .to_us = INT64_MAX }), "");
+	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_UNSEEDED }),
+			 "Order/o-1:1/0! Order/o-2:1/0!");
+	ck_assert_str_eq(
+		ask(&(struct ledger_query){ .what = LEDGER_ID, .event_id = event('a').event_id }),
+		"fenced");
+	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_TIME, .to_us = INT64_MAX }),
+			 "");
 	struct ledger_reseed complete = { .seeding = n };
 	ck_assert_int_eq(ledger_reseed(l, &complete, NULL), RC_TEMPORARY);
 	reseed("o-1", n, "1a");
@@ -721,7 +762,7 @@ START_TEST(what_is_unsettled_from_another_line_counts_as_contradicted_once)
 	add("o-1", 'b');
 	ck_assert_int_eq(add_expect("o-1", 'c', 2), RC_OK);
 	seed(true);
-	uint64_t n = seed(false);	/* the stream was not re-seeded between: it is still suspect */
+	uint64_t n = seed(false); /* the stream was not re-seeded between: it is still suspect */
 	reseed("o-1", n, "1a");
 	ck_assert_str_eq(rows("o-1"), "1=a 2~2 4=b?");
 	ck_assert_uint_eq(reseeded.dropped, 1);
@@ -790,7 +831,7 @@ START_TEST(a_void_at_the_end_is_not_given_to_another)
 	a.has_expect = a.may_skip = true;
 	a.expect = 5;
 	ck_assert_int_eq(append(&a), RC_OK);
-	uint64_t n = seed(true);	/* a is dropped, its void stays: readers may have passed it */
+	uint64_t n = seed(true); /* a is dropped, its void stays: readers may have passed it */
 	reseed("o-1", n, "");
 	ck_assert_str_eq(rows("o-1"), "1~5");
 	ck_assert_uint_eq(add("o-1", 'b'), 6);
@@ -822,7 +863,9 @@ START_TEST(settled_rows_and_times_survive_a_reseed)
 	struct ledger_object old[2] = { object(4, 'd'), object(5, 'e') };
 	old[0].recorded_us = wall_us + 10;
 	old[1].recorded_us = 5;
-	struct ledger_reseed r = { .type = "Order", .id = "o-1", .seeding = n, .after = 3, .objects = old, .n = 2 };
+	struct ledger_reseed r = {
+		.type = "Order", .id = "o-1", .seeding = n, .after = 3, .objects = old, .n = 2
+	};
 	ck_assert_int_eq(ledger_reseed(l, &r, NULL), RC_OK);
 	struct told t = { .text = "" };
 	struct ledger_query q = { .what = LEDGER_EVENTS, .type = "Order", .id = "o-1", .after = 4 };
@@ -848,8 +891,10 @@ END_TEST
 START_TEST(ids_of_any_shape_are_kept)
 {
 	open_ledger(_i, false);
-	static const char *const ids[] = { "x", "00000000-0000-4000-8000-00000000000G", "00000000-0000-4000-8000-00000000000A",
-					   "00000000-0000-4000-8000-0000000000000", "00000000-0000-4000-8000-00000000000" };
+	static const char *const ids[] = { "x", "00000000-0000-4000-8000-00000000000G",
+					   "00000000-0000-4000-8000-00000000000A",
+					   "00000000-0000-4000-8000-0000000000000",
+					   "00000000-0000-4000-8000-00000000000" };
 	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
 		struct ledger_event e = event('a');
 		struct told t = { .text = "" };
@@ -919,7 +964,8 @@ int main(void)
 	tcase_add_loop_test(tc, reseed_replaces_what_differs_and_moves_what_is_contradicted, 0, n);
 	tcase_add_loop_test(tc, a_contradicted_row_that_named_an_expectation_is_dropped, 0, n);
 	tcase_add_loop_test(tc, an_unsettled_row_whose_id_is_stored_elsewhere_goes, 0, n);
-	tcase_add_loop_test(tc, what_is_unsettled_from_another_line_counts_as_contradicted_once, 0, n);
+	tcase_add_loop_test(tc, what_is_unsettled_from_another_line_counts_as_contradicted_once, 0,
+			    n);
 	tcase_add_loop_test(tc, an_id_that_is_stored_twice_is_entered_once, 0, n);
 	tcase_add_loop_test(tc, an_id_of_two_streams_is_entered_in_one, 0, n);
 	tcase_add_loop_test(tc, voids_that_objects_fill_shrink_and_others_stay, 0, n);

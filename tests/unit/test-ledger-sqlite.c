@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only the SQLite ledger can suffer: its file removed, replaced, copied over, damaged, under processes that are up. */
+/*
+ * What only the SQLite ledger can suffer: its file removed, replaced, copied over, damaged, under
+ * processes that are up.
+ */
 #include "config.h"
 #include "ledger/ledger.h"
 
@@ -71,7 +74,9 @@ static void append_some(struct ledger *l, const struct order *o, struct report *
 	for (unsigned i = 0; i < o->n && r->rc == RC_OK; i++) {
 		char id[37];
 		snprintf(id, sizeof(id), "00000000-0000-4000-8000-%08x%04x", i, (unsigned)o->first);
-		struct ledger_event e = { .event_id = id, .event_type = "Paid", .head = body, .head_len = o->size };
+		struct ledger_event e = {
+			.event_id = id, .event_type = "Paid", .head = body, .head_len = o->size
+		};
 		struct ledger_append a = { .type = "Order", .id = "o-1", .events = &e, .n = 1 };
 		r->rc = ledger_append(l, &a, 1, 0, &r->why);
 		if (r->rc == RC_OK && a.rc != RC_OK)
@@ -88,7 +93,8 @@ static bool name_row(void *arg, const struct ledger_row *row)
 	struct report *r = arg;
 	size_t len = strlen(r->rows);
 	if (len < sizeof(r->rows) - 2)
-		snprintf(r->rows + len, 2, "%c", row->span ? '~' : (char)strtol(row->event_id + 32, NULL, 16));
+		snprintf(r->rows + len, 2, "%c",
+			 row->span ? '~' : (char)strtol(row->event_id + 32, NULL, 16));
 	return true;
 }
 
@@ -105,11 +111,15 @@ static void obey(struct ledger *l, const struct order *o, struct report *r)
 	case SEED:
 		r->rc = ledger_state(l, &r->state, &r->why);
 		if (r->rc == RC_OK)
-			r->rc = ledger_seed(l, r->state.identity, r->state.seeding + 1, false, 0, &r->why);
+			r->rc = ledger_seed(l, r->state.identity, r->state.seeding + 1, false, 0,
+					    &r->why);
 		break;
 	case RESEED: {
 		r->rc = ledger_state(l, &r->state, &r->why);
-		struct ledger_reseed stream = { .type = "Order", .id = "o-1", .seeding = r->state.seeding }, complete = stream;
+		struct ledger_reseed stream = { .type = "Order",
+						.id = "o-1",
+						.seeding = r->state.seeding },
+				     complete = stream;
 		complete.type = NULL;
 		if (r->rc == RC_OK)
 			r->rc = ledger_reseed(l, &stream, &r->why);
@@ -118,7 +128,9 @@ static void obey(struct ledger *l, const struct order *o, struct report *r)
 		break;
 	}
 	case ROWS: {
-		struct ledger_query q = { .what = LEDGER_EVENTS, .type = "Order", .id = "o-1", .unseeded_too = true };
+		struct ledger_query q = {
+			.what = LEDGER_EVENTS, .type = "Order", .id = "o-1", .unseeded_too = true
+		};
 		r->rc = ledger_read(l, &q, name_row, r, NULL, &r->why);
 		break;
 	}
@@ -343,8 +355,8 @@ START_TEST(a_moved_away_directory_comes_back)
 END_TEST
 
 /*
- * How an older copy comes to the ledger's place. Where the main file is what it was when it was copied, its -wal still fits:
- * nothing is lost, and only a new inode says that anything happened.
+ * How an older copy comes to the ledger's place. Where the main file is what it was when it was
+ * copied, its -wal still fits: nothing is lost, and only a new inode says that anything happened.
  */
 static const struct replacement {
 	const char *command;
@@ -524,7 +536,9 @@ START_TEST(a_damaged_ledger_says_how_to_rebuild_it)
 	struct process p = begin();
 	ck_ok(hear((order(&p, &(struct order){ APPEND, 400, 60000, 'd' }), &p)));
 	static const char *const damages[] = {
-		"printf x >ledger.db", ": >ledger.db", "dd if=/dev/urandom of=ledger.db bs=4096 seek=1 count=40 conv=notrunc 2>/dev/null",
+		"printf x >ledger.db",
+		": >ledger.db",
+		"dd if=/dev/urandom of=ledger.db bs=4096 seek=1 count=40 conv=notrunc 2>/dev/null",
 		"dd if=/dev/urandom of=ledger.db bs=4096 count=1 conv=notrunc 2>/dev/null",
 	};
 	shell("%s", damages[_i]);
@@ -556,7 +570,8 @@ START_TEST(another_ledger_is_refused)
 {
 	struct ledger *l = NULL;
 	struct why why = { "" };
-	ck_assert_int_eq(ledger_sqlite_open(&l, path, "01890a5d-ac96-774b-bcce-b302099a8058", &why), RC_INVALID);
+	ck_assert_int_eq(ledger_sqlite_open(&l, path, "01890a5d-ac96-774b-bcce-b302099a8058", &why),
+			 RC_INVALID);
 	ck_assert_ptr_nonnull(strstr(why.text, UUID));
 	ck_assert_int_eq(ledger_sqlite_create(path, UUID, &why), RC_EXISTS);
 	sqlite3 *db;
@@ -603,7 +618,8 @@ static Suite *ledger_sqlite_suite(void)
 	tcase_add_loop_test(tc, an_older_copy_under_two_processes_is_noticed, 0, n);
 	tcase_add_loop_test(tc, a_copy_to_which_the_wal_fits_loses_nothing, 0, n);
 	tcase_add_loop_test(tc, all_three_files_put_back_under_two_processes_are_noticed, 0, 2);
-	tcase_add_loop_test(tc, an_older_copy_between_two_runs_is_noticed, 0, 2 * (n - 1));	/* without the card: SQLite's rules */
+	tcase_add_loop_test(tc, an_older_copy_between_two_runs_is_noticed, 0,
+			    2 * (n - 1)); /* without the card: SQLite's rules */
 	tcase_add_test(tc, nothing_is_noticed_where_nothing_was_replaced);
 	tcase_add_test(tc, another_program_may_look_between_two_runs);
 	tcase_add_test(tc, checkpoints_are_no_replacement);
