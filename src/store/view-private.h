@@ -60,6 +60,7 @@ struct view_texts {
 	struct text_slot {
 		int64_t dir;
 		uint64_t epoch, part, start;
+		size_t kept;	/* bytes of it that the catalog keeps */
 		uint64_t used;
 		struct buf text;
 	} slots[TEXT_SLOTS];

@@ -3,8 +3,9 @@
  * view-stream.c - the text of events.ndjson.
  *
  * A line has the body's size and one byte more, so that sizes are known without reading bodies: a body that is not compact is made so
- * and filled up with blanks before the newline. Firm text is put together a part at a time (CATALOG_PART) and kept: whole
- * parts in the catalog, the last ones used in memory. What is not firm is put together whenever it is read.
+ * and filled up with blanks before the newline. Firm text is put together a part at a time (CATALOG_PART) and kept, in the
+ * catalog and, of the last parts used, in memory. A stream's last part is kept again when it has grown by a good deal.
+ * What is not firm is put together whenever it is read.
  */
 #include "config.h"
 #include "store/view-private.h"
@@ -16,6 +17,7 @@
 #include "base/cleanup.h"
 
 #define PAGE 512	/* events at a time */
+#define GROWN 4096	/* bytes, and a quarter: then a part that goes on is kept again */
 
 /* ------------------------------------------------------------------ text in memory */
 
@@ -38,7 +40,8 @@ static bool copy_text(struct view_texts *t, const struct catalog_dir *dir, uint6
 }
 
 /* Keep text (taken) in place of what was used longest ago. */
-static void keep_text(struct view_texts *t, const struct catalog_dir *dir, uint64_t part, uint64_t start, struct buf *text)
+static void keep_text(struct view_texts *t, const struct catalog_dir *dir, uint64_t part, uint64_t start, size_t kept,
+		      struct buf *text)
 {
 	pthread_mutex_lock(&t->lock);
 	struct text_slot *s = &t->slots[0];
@@ -54,14 +57,16 @@ static void keep_text(struct view_texts *t, const struct catalog_dir *dir, uint6
 	bool better = s->dir != dir->row || s->epoch != dir->epoch || s->part != part || s->text.len < text->len;
 	struct buf old = better ? s->text : *text;
 	if (better)
-		*s = (struct text_slot){ .dir = dir->row, .epoch = dir->epoch, .part = part, .start = start, .used = ++t->clock, .text = *text };
+		*s = (struct text_slot){ .dir = dir->row, .epoch = dir->epoch, .part = part, .start = start, .kept = kept,
+					  .used = ++t->clock, .text = *text };
 	pthread_mutex_unlock(&t->lock);
 	*text = (struct buf)BUF_INIT;
 	buf_release(&old);
 }
 
 /* What there is of a part already, so that only the rest is to be put together. */
-static bool take_part(struct view_texts *t, const struct catalog_dir *dir, uint64_t part, uint64_t *start_r, struct buf *out)
+static bool take_part(struct view_texts *t, const struct catalog_dir *dir, uint64_t part, uint64_t *start_r, size_t *kept_r,
+		      struct buf *out)
 {
 	bool found = false;
 	pthread_mutex_lock(&t->lock);
@@ -70,6 +75,7 @@ static bool take_part(struct view_texts *t, const struct catalog_dir *dir, uint6
 		found = s->dir == dir->row && s->epoch == dir->epoch && s->part == part && s->text.len;
 		if (found) {
 			*start_r = s->start;
+			*kept_r = s->kept;
 			buf_add(out, s->text.data, s->text.len);
 		}
 	}
@@ -152,20 +158,45 @@ static enum rc events_from(struct view *v, const struct catalog_dir *dir, uint64
 	return RC_OK;
 }
 
-static enum rc keep_part(struct view *v, const struct catalog_dir *dir, uint64_t part, uint64_t start, const struct buf *text, struct why *why)
+static enum rc keep_part(struct view *v, const struct catalog_dir *dir, uint64_t part, uint64_t start, const struct buf *text)
 {
 	struct catalog_conn *conn;
 	struct catalog_dir now;
-	enum rc rc = catalog_write(v->catalog, &conn, why);
+	enum rc rc = catalog_write(v->catalog, &conn, NULL);
 	if (rc != RC_OK)
 		return rc;
-	rc = catalog_dir_get(conn, dir->row, &now, why);
+	rc = catalog_dir_get(conn, dir->row, &now, NULL);
 	if (rc == RC_OK && now.epoch == dir->epoch)
-		rc = catalog_segment_add(conn, dir->row, part, start, text->data, text->len, why);
+		rc = catalog_segment_add(conn, dir->row, part, start, text->data, text->len, NULL);
 	if (rc == RC_OK)
-		return catalog_commit(v->catalog, conn, why);
+		return catalog_commit(v->catalog, conn, NULL);
 	catalog_abandon(v->catalog, conn);
 	return rc;
+}
+
+/* What memory or catalog have of a part; where it begins, in any case. */
+static enum rc begin_part(struct view *v, const struct catalog_dir *dir, uint64_t part, uint64_t *start_r, size_t *kept_r,
+			  struct buf *text, struct why *why)
+{
+	*kept_r = 0;
+	if (take_part(&v->texts, dir, part, start_r, kept_r, text))
+		return RC_OK;
+
+	/* a line from the part before may reach into this one */
+	uint64_t begin = part * CATALOG_PART, found, start;
+	struct catalog_event first;
+	struct catalog_conn *conn = catalog_read(v->catalog);
+	enum rc rc = catalog_event_at(conn, dir, begin, &first, why);
+	if (rc == RC_OK) {
+		*start_r = line_start(&first) < begin ? first.line_end : begin;
+		rc = catalog_segment_get(conn, dir->row, *start_r, &found, &start, text, why);
+		if (rc == RC_OK && found == part)
+			*kept_r = text->len;
+		else if (rc == RC_OK)
+			buf_reset(text);
+	}
+	catalog_done(v->catalog, conn);
+	return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
 
 /*
@@ -177,7 +208,7 @@ static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t
 	_cleanup_(freep) struct catalog_event *events = malloc(PAGE * sizeof(*events));
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	bool more = false;
-	size_t n;
+	size_t n, kept;
 	if (!events)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for a part of a stream");
 	enum rc rc = events_from(v, dir, offset, UINT64_MAX, false, events, &n, &more, why);
@@ -185,15 +216,10 @@ static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t
 	if (rc != RC_OK || !n || !events[0].settled)
 		return rc;
 
-	uint64_t part = line_start(&events[0]) / CATALOG_PART, begin = part * CATALOG_PART, end = begin + CATALOG_PART, start;
-	if (!take_part(&v->texts, dir, part, &start, &text)) {
-		/* a line from the part before may reach into this one */
-		rc = events_from(v, dir, begin, UINT64_MAX, false, events, &n, &more, why);
-		if (rc != RC_OK)
-			return rc;
-		start = n && line_start(&events[0]) < begin ? events[0].line_end : begin;
-	}
-	size_t had = text.len;
+	uint64_t part = line_start(&events[0]) / CATALOG_PART, end = (part + 1) * CATALOG_PART, start = part * CATALOG_PART;
+	rc = begin_part(v, dir, part, &start, &kept, &text, why);
+	if (rc != RC_OK)
+		return rc;
 	do {
 		rc = events_from(v, dir, start + text.len, end, true, events, &n, &more, why);
 		if (rc == RC_OK && n)
@@ -202,12 +228,10 @@ static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t
 	if (rc != RC_OK)
 		return rc;
 	*reached_r = offset < start + text.len;
-	if (text.len == had && !more)
-		return RC_OK;
-	if (more && keep_part(v, dir, part, start, &text, NULL) != RC_OK) {
-		/* then it is put together again next time */
-	}
-	keep_text(&v->texts, dir, part, start, &text);
+	size_t grown = text.len - kept;
+	if (more ? grown > 0 : grown >= GROWN && grown >= kept / 4)
+		kept = keep_part(v, dir, part, start, &text) == RC_OK ? text.len : kept;
+	keep_text(&v->texts, dir, part, start, kept, &text);
 	return RC_OK;
 }
 
@@ -240,7 +264,7 @@ static enum rc load_part(struct view *v, const struct catalog_dir *dir, uint64_t
 	enum rc rc = catalog_segment_get(conn, dir->row, offset, &part, &start, &text, why);
 	catalog_done(v->catalog, conn);
 	if (rc == RC_OK)
-		keep_text(&v->texts, dir, part, start, &text);
+		keep_text(&v->texts, dir, part, start, text.len, &text);
 	return rc;
 }
 

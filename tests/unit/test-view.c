@@ -4,6 +4,8 @@
 
 #include <check.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -479,6 +481,56 @@ START_TEST(a_catalog_that_is_damaged_or_anothers_is_made_anew)
 }
 END_TEST
 
+struct reader {
+	pthread_t thread;
+	atomic_bool *stop;
+	uint64_t rounds, last;
+	bool failed;
+};
+
+/* What was seen once is there ever after, and the text agrees with the size. */
+static void *read_on(void *arg)
+{
+	struct reader *r = arg;
+	_cleanup_(buf_release) struct buf text = BUF_INIT, names = BUF_INIT;
+	while (!atomic_load(r->stop) || !r->rounds) {
+		struct view_dir d;
+		if (view_find_stream(view, "Order", "o-1", true, &d, NULL) != RC_OK)
+			continue;
+		buf_reset(&text);
+		buf_reset(&names);
+		r->failed |= d.events < r->last || view_read_stream(view, d.row, 0, (size_t)d.stream_size, &text, NULL) != RC_OK ||
+			text.len != d.stream_size || text.data[text.len - 1] != '\n' ||
+			view_list(view, d.row, 0, add_name, &names, NULL) != RC_OK;
+		r->last = d.events;
+		r->rounds++;
+	}
+	return NULL;
+}
+
+START_TEST(many_threads_read_while_one_appends)
+{
+	atomic_bool stop = false;
+	struct reader readers[4];
+	if (_i) {
+		view_free(&view);
+		view = open_view(NULL, UUID, LAYOUT_NATIVE);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(readers); i++) {
+		readers[i] = (struct reader){ .stop = &stop };
+		ck_assert_int_eq(pthread_create(&readers[i].thread, NULL, read_on, &readers[i]), 0);
+	}
+	for (int i = 0; i < 200; i++)
+		append("Order", "o-1", "Placed");
+	atomic_store(&stop, true);
+	for (size_t i = 0; i < ARRAY_SIZE(readers); i++) {
+		pthread_join(readers[i].thread, NULL);
+		ck_assert(readers[i].rounds && !readers[i].failed);
+	}
+	ck_assert_uint_eq(stream("Order", "o-1").events, 200);
+}
+END_TEST
+
 START_TEST(where_no_catalog_can_be_made_a_temporary_one_serves)
 {
 	view_free(&view);
@@ -802,6 +854,7 @@ int main(void)
 	tcase_add_test(tc, reading_goes_on_without_the_ledger_that_the_view_began_with);
 	tcase_add_test(tc, two_views_share_a_catalog_and_see_each_others_appends);
 	tcase_add_loop_test(tc, a_catalog_that_is_damaged_or_anothers_is_made_anew, 0, 3);
+	tcase_add_loop_test(tc, many_threads_read_while_one_appends, 0, 2);
 	tcase_add_test(tc, where_no_catalog_can_be_made_a_temporary_one_serves);
 	tcase_add_test(tc, a_fresh_answer_is_not_asked_for_again_unless_this_process_appended);
 	tcase_add_loop_test(tc, events_are_found_by_id_and_by_time_with_a_ledger_and_without, 0, 2);
