@@ -8,8 +8,9 @@
 #include "base/cleanup.h"
 #include "event/name.h"
 
-#define COLUMNS \
-	"row, parent, name, depth, type, id, shown, stream, handle, head, known_to, next_ordinal, events, stream_size, mtime, ctime, epoch"
+#define COLUMNS                                                                                    \
+	"row, parent, name, depth, type, id, shown, stream, handle, head, known_to, "              \
+	"next_ordinal, events, stream_size, mtime, ctime, epoch"
 
 static void take_text(sqlite3_stmt *stmt, int column, char *out, size_t size)
 {
@@ -43,7 +44,8 @@ static void take_dir(sqlite3_stmt *stmt, struct catalog_dir *out)
 }
 
 /* Read the one row that stmt finds. */
-static enum rc take_one(struct catalog_conn *conn, sqlite3_stmt *stmt, struct catalog_dir *out, struct why *why)
+static enum rc take_one(struct catalog_conn *conn, sqlite3_stmt *stmt, struct catalog_dir *out,
+			struct why *why)
 {
 	enum rc rc = catalog_step(conn, stmt, why);
 	if (rc == RC_OK) {
@@ -53,17 +55,22 @@ static enum rc take_one(struct catalog_conn *conn, sqlite3_stmt *stmt, struct ca
 	return rc;
 }
 
-enum rc catalog_dir_get(struct catalog_conn *conn, int64_t row, struct catalog_dir *out, struct why *why)
+enum rc catalog_dir_get(struct catalog_conn *conn, int64_t row, struct catalog_dir *out,
+			struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_GET, "SELECT " COLUMNS " FROM dirs WHERE row = ?");
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_GET,
+					  "SELECT " COLUMNS " FROM dirs WHERE row = ?");
 	sqlite3_bind_int64(stmt, 1, row);
 	enum rc rc = take_one(conn, stmt, out, why);
 	return rc == RC_NOT_FOUND ? rc_fail(rc, why, "no directory %jd", (intmax_t)row) : rc;
 }
 
-enum rc catalog_dir_find(struct catalog_conn *conn, int64_t parent, const char *name, struct catalog_dir *out, struct why *why)
+enum rc catalog_dir_find(struct catalog_conn *conn, int64_t parent, const char *name,
+			 struct catalog_dir *out, struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_FIND, "SELECT " COLUMNS " FROM dirs WHERE parent = ? AND name = ?");
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_FIND,
+					  "SELECT " COLUMNS
+					  " FROM dirs WHERE parent = ? AND name = ?");
 	sqlite3_bind_int64(stmt, 1, parent);
 	sqlite3_bind_text(stmt, 2, name, -1, SQLITE_STATIC);
 	enum rc rc = take_one(conn, stmt, out, why);
@@ -72,14 +79,16 @@ enum rc catalog_dir_find(struct catalog_conn *conn, int64_t parent, const char *
 
 static enum rc show(struct catalog_conn *conn, int64_t row, bool shown, struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_SHOW, "UPDATE dirs SET shown = ? WHERE row = ?");
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_SHOW,
+					  "UPDATE dirs SET shown = ? WHERE row = ?");
 	sqlite3_bind_int(stmt, 1, shown);
 	sqlite3_bind_int64(stmt, 2, row);
 	return catalog_run(conn, stmt, why);
 }
 
-static enum rc add_child(struct catalog_conn *conn, const struct catalog_dir *parent, const char *part, const char *name,
-			 struct catalog_dir *out, struct why *why)
+static enum rc add_child(struct catalog_conn *conn, const struct catalog_dir *parent,
+			 const char *part, const char *name, struct catalog_dir *out,
+			 struct why *why)
 {
 	_cleanup_(buf_release) struct buf id = BUF_INIT;
 	const char *type = parent->depth ? parent->type : part;
@@ -92,9 +101,12 @@ static enum rc add_child(struct catalog_conn *conn, const struct catalog_dir *pa
 	if (buf_failed(&id))
 		return rc_fail(RC_NO_MEMORY, why, "no memory");
 	if (strlen(type) > KEY_MAX || id.len > KEY_MAX)
-		return rc_fail(RC_INVALID, why, "the path of '%.100s' is longer than a key can be", part);
+		return rc_fail(RC_INVALID, why, "the path of '%.100s' is longer than a key can be",
+			       part);
 
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_ADD, "INSERT INTO dirs(parent, name, depth, type, id) VALUES(?, ?, ?, ?, ?)");
+	sqlite3_stmt *stmt = catalog_stmt(
+		conn, CATALOG_DIR_ADD,
+		"INSERT INTO dirs(parent, name, depth, type, id) VALUES(?, ?, ?, ?, ?)");
 	sqlite3_bind_int64(stmt, 1, parent->row);
 	sqlite3_bind_text(stmt, 2, name, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 3, parent->depth + 1);
@@ -104,8 +116,8 @@ static enum rc add_child(struct catalog_conn *conn, const struct catalog_dir *pa
 	return rc == RC_OK ? catalog_dir_find(conn, parent->row, name, out, why) : rc;
 }
 
-enum rc catalog_dir_child(struct catalog_conn *conn, const struct catalog_dir *parent, const char *part, bool add,
-			  struct catalog_dir *out, struct why *why)
+enum rc catalog_dir_child(struct catalog_conn *conn, const struct catalog_dir *parent,
+			  const char *part, bool add, struct catalog_dir *out, struct why *why)
 {
 	_cleanup_(buf_release) struct buf encoded = BUF_INIT, alias = BUF_INIT;
 	name_encode(part, strlen(part), &encoded);
@@ -125,15 +137,16 @@ enum rc catalog_dir_child(struct catalog_conn *conn, const struct catalog_dir *p
 	return rc;
 }
 
-enum rc catalog_dir_path(struct catalog_conn *conn, const char *type, const char *id, bool add, struct catalog_dir *out,
-			 struct why *why)
+enum rc catalog_dir_path(struct catalog_conn *conn, const char *type, const char *id, bool add,
+			 struct catalog_dir *out, struct why *why)
 {
 	struct catalog_dir at = { .row = CATALOG_ROOT };
 	_cleanup_(freep) char *rest = strdup(id);
 	if (!rest)
 		return rc_fail(RC_NO_MEMORY, why, "no memory");
 	enum rc rc = catalog_dir_child(conn, &at, type, add, out, why);
-	for (char *part = rest, *slash = rest; rc == RC_OK && slash; part = slash ? slash + 1 : part) {
+	for (char *part = rest, *slash = rest; rc == RC_OK && slash;
+	     part = slash ? slash + 1 : part) {
 		slash = strchr(part, '/');
 		if (slash)
 			*slash = '\0';
@@ -145,8 +158,11 @@ enum rc catalog_dir_path(struct catalog_conn *conn, const char *type, const char
 
 enum rc catalog_dir_save(struct catalog_conn *conn, const struct catalog_dir *dir, struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_SAVE, "UPDATE dirs SET stream = ?2, handle = ?3, head = ?4, known_to = ?5,"
-		" next_ordinal = ?6, events = ?7, stream_size = ?8, mtime = ?9, ctime = ?10, epoch = ?11 WHERE row = ?1");
+	sqlite3_stmt *stmt = catalog_stmt(
+		conn, CATALOG_DIR_SAVE,
+		"UPDATE dirs SET stream = ?2, handle = ?3, head = ?4, known_to = ?5,"
+		" next_ordinal = ?6, events = ?7, stream_size = ?8, mtime = ?9, ctime = ?10, epoch "
+		"= ?11 WHERE row = ?1");
 	sqlite3_bind_int64(stmt, 1, dir->row);
 	sqlite3_bind_int(stmt, 2, dir->stream);
 	sqlite3_bind_int64(stmt, 3, dir->handle);
@@ -160,7 +176,8 @@ enum rc catalog_dir_save(struct catalog_conn *conn, const struct catalog_dir *di
 	sqlite3_bind_int64(stmt, 11, (int64_t)dir->epoch);
 	enum rc rc = catalog_run(conn, stmt, why);
 
-	static const char rise[] = "UPDATE dirs SET mtime = max(mtime, ?2), ctime = max(ctime, ?3) WHERE row = ?1"
+	static const char rise[] =
+		"UPDATE dirs SET mtime = max(mtime, ?2), ctime = max(ctime, ?3) WHERE row = ?1"
 		" AND (mtime < ?2 OR ctime < ?3) RETURNING parent";
 	int64_t row = dir->parent;
 	while (rc == RC_OK && row) {
@@ -177,11 +194,13 @@ enum rc catalog_dir_save(struct catalog_conn *conn, const struct catalog_dir *di
 	return rc;
 }
 
-enum rc catalog_dir_list(struct catalog_conn *conn, int64_t parent, int64_t after, struct catalog_dir *out, size_t max,
-			 size_t *n_r, struct why *why)
+enum rc catalog_dir_list(struct catalog_conn *conn, int64_t parent, int64_t after,
+			 struct catalog_dir *out, size_t max, size_t *n_r, struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_LIST,
-		"SELECT " COLUMNS " FROM dirs WHERE parent = ? AND shown AND row > ? ORDER BY row LIMIT ?");
+	sqlite3_stmt *stmt = catalog_stmt(
+		conn, CATALOG_DIR_LIST,
+		"SELECT " COLUMNS
+		" FROM dirs WHERE parent = ? AND shown AND row > ? ORDER BY row LIMIT ?");
 	sqlite3_bind_int64(stmt, 1, parent);
 	sqlite3_bind_int64(stmt, 2, after);
 	sqlite3_bind_int64(stmt, 3, (int64_t)max);
@@ -193,7 +212,8 @@ enum rc catalog_dir_list(struct catalog_conn *conn, int64_t parent, int64_t afte
 	return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
 
-enum rc catalog_dir_next_stream(struct catalog_conn *conn, int64_t after, struct catalog_dir *out, struct why *why)
+enum rc catalog_dir_next_stream(struct catalog_conn *conn, int64_t after, struct catalog_dir *out,
+				struct why *why)
 {
 	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_STREAMS,
 		"SELECT " COLUMNS " FROM dirs WHERE row > ? AND stream ORDER BY row LIMIT 1");
@@ -206,7 +226,9 @@ enum rc catalog_dir_hide(struct catalog_conn *conn, struct catalog_dir *dir, str
 	dir->stream = false;
 	enum rc rc = catalog_dir_save(conn, dir, why);
 	for (struct catalog_dir at = *dir; rc == RC_OK && at.row != CATALOG_ROOT && !at.stream;) {
-		sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_ANY, "SELECT 1 FROM dirs WHERE parent = ? AND shown LIMIT 1");
+		sqlite3_stmt *stmt = catalog_stmt(
+			conn, CATALOG_DIR_ANY,
+			"SELECT 1 FROM dirs WHERE parent = ? AND shown LIMIT 1");
 		sqlite3_bind_int64(stmt, 1, at.row);
 		rc = catalog_step(conn, stmt, why);
 		if (rc != RC_NOT_FOUND) {
@@ -222,5 +244,8 @@ enum rc catalog_dir_hide(struct catalog_conn *conn, struct catalog_dir *dir, str
 
 enum rc catalog_dir_forget_handles(struct catalog_conn *conn, struct why *why)
 {
-	return catalog_exec(conn, "UPDATE dirs SET handle = 0 WHERE handle <> 0; DELETE FROM meta WHERE name = 'handle'", why);
+	return catalog_exec(conn,
+			    "UPDATE dirs SET handle = 0 WHERE handle <> 0; DELETE FROM meta WHERE "
+			    "name = 'handle'",
+			    why);
 }

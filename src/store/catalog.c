@@ -42,21 +42,24 @@ struct catalog {
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE types(type INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
-	"CREATE TABLE dirs(row INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL, depth INTEGER NOT NULL,"
-	" type TEXT NOT NULL, id TEXT NOT NULL, shown INTEGER NOT NULL DEFAULT 1, stream INTEGER NOT NULL DEFAULT 0,"
-	" handle INTEGER NOT NULL DEFAULT 0, head INTEGER NOT NULL DEFAULT 0, known_to INTEGER NOT NULL DEFAULT 0,"
-	" next_ordinal INTEGER NOT NULL DEFAULT 1, events INTEGER NOT NULL DEFAULT 0, stream_size INTEGER NOT NULL DEFAULT 0,"
-	" mtime INTEGER NOT NULL DEFAULT 0, ctime INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,"
-	" UNIQUE(parent, name));"
+	"CREATE TABLE dirs(row INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL,"
+	" depth INTEGER NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL,"
+	" shown INTEGER NOT NULL DEFAULT 1, stream INTEGER NOT NULL DEFAULT 0,"
+	" handle INTEGER NOT NULL DEFAULT 0, head INTEGER NOT NULL DEFAULT 0,"
+	" known_to INTEGER NOT NULL DEFAULT 0, next_ordinal INTEGER NOT NULL DEFAULT 1,"
+	" events INTEGER NOT NULL DEFAULT 0, stream_size INTEGER NOT NULL DEFAULT 0,"
+	" mtime INTEGER NOT NULL DEFAULT 0, ctime INTEGER NOT NULL DEFAULT 0,"
+	" epoch INTEGER NOT NULL DEFAULT 0, UNIQUE(parent, name));"
 	"CREATE INDEX dirs_shown ON dirs(parent) WHERE shown;"
-	"CREATE TABLE events(dir INTEGER NOT NULL, number INTEGER NOT NULL, fork INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
-	" type INTEGER NOT NULL, size INTEGER NOT NULL, occurred INTEGER NOT NULL, recorded INTEGER NOT NULL,"
-	" settled INTEGER NOT NULL, line_end INTEGER NOT NULL, event_id TEXT NOT NULL, key TEXT,"
+	"CREATE TABLE events(dir INTEGER NOT NULL, number INTEGER NOT NULL, fork INTEGER NOT NULL,"
+	" ordinal INTEGER NOT NULL, type INTEGER NOT NULL, size INTEGER NOT NULL,"
+	" occurred INTEGER NOT NULL, recorded INTEGER NOT NULL, settled INTEGER NOT NULL,"
+	" line_end INTEGER NOT NULL, event_id TEXT NOT NULL, key TEXT,"
 	" PRIMARY KEY(dir, number, fork)) WITHOUT ROWID;"
 	"CREATE UNIQUE INDEX events_ordinal ON events(dir, ordinal);"
 	"CREATE INDEX events_soft ON events(dir) WHERE settled = 0;"
-	"CREATE TABLE segments(dir INTEGER NOT NULL, part INTEGER NOT NULL, start INTEGER NOT NULL, text BLOB NOT NULL,"
-	" PRIMARY KEY(dir, part));"
+	"CREATE TABLE segments(dir INTEGER NOT NULL, part INTEGER NOT NULL,"
+	" start INTEGER NOT NULL, text BLOB NOT NULL, PRIMARY KEY(dir, part));"
 	"INSERT INTO dirs(row, parent, name, depth, type, id) VALUES(1, 0, '', 0, '', '');";
 
 static enum rc fail(sqlite3 *db, int code, struct why *why)
@@ -93,7 +96,8 @@ sqlite3_stmt *catalog_stmt(struct catalog_conn *conn, enum catalog_slot slot, co
 	sqlite3_stmt **stmt = &conn->stmts[slot];
 	if (*stmt)
 		sqlite3_reset(*stmt);
-	else if (sqlite3_prepare_v3(conn->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL) != SQLITE_OK)
+	else if (sqlite3_prepare_v3(conn->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL) !=
+		 SQLITE_OK)
 		*stmt = NULL;
 	return *stmt;
 }
@@ -138,16 +142,21 @@ static void conn_close(struct catalog_conn *conn)
 	*conn = (struct catalog_conn){ 0 };
 }
 
-static enum rc conn_open(struct catalog_conn *conn, const char *path, int cache_kib, struct why *why)
+static enum rc conn_open(struct catalog_conn *conn, const char *path, int cache_kib,
+			 struct why *why)
 {
-	int code = sqlite3_open_v2(path, &conn->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	int code = sqlite3_open_v2(path, &conn->db,
+				   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+				   NULL);
 	if (code != SQLITE_OK)
 		return fail(conn->db, code, why);
 	sqlite3_busy_timeout(conn->db, 10000);
 	char pragmas[256];
 	/* a cache: what a crash of the machine takes is learned again, see after_boot */
-	snprintf(pragmas, sizeof(pragmas), "PRAGMA page_size=8192; PRAGMA synchronous=OFF; PRAGMA cache_size=-%d; PRAGMA mmap_size=0;"
-		 "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=8388608;", cache_kib);
+	snprintf(pragmas, sizeof(pragmas),
+		 "PRAGMA page_size=8192; PRAGMA synchronous=OFF; PRAGMA cache_size=-%d;"
+		 "PRAGMA mmap_size=0; PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=8388608;",
+		 cache_kib);
 	return catalog_exec(conn, pragmas, why);
 }
 
@@ -167,7 +176,8 @@ static enum rc read_int(struct catalog_conn *conn, const char *sql, int64_t *out
 static enum rc make_schema(struct catalog_conn *conn, const char *uuid, struct why *why)
 {
 	char version[96];
-	snprintf(version, sizeof(version), "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION, CATALOG_VERSION);
+	snprintf(version, sizeof(version), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
+		 APPLICATION, CATALOG_VERSION);
 	enum rc rc = catalog_exec(conn, schema, why);
 	if (rc == RC_OK)
 		rc = catalog_exec(conn, version, why);
@@ -196,14 +206,17 @@ static enum rc after_boot(struct catalog_conn *conn, struct why *why)
 		return RC_OK;
 	sqlite3_stmt *stmt = NULL;
 	if (rc == RC_OK) {
-		int code = sqlite3_prepare_v2(conn->db, "PRAGMA integrity_check(1)", -1, &stmt, NULL);
+		int code = sqlite3_prepare_v2(conn->db, "PRAGMA integrity_check(1)", -1, &stmt,
+					      NULL);
 		if (code == SQLITE_OK)
 			code = sqlite3_step(stmt);
-		const char *found = code == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+		const char *found = code == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0)
+						       : NULL;
 		bool good = found && !strcmp(found, "ok");
 		sqlite3_finalize(stmt);
 		if (!good)
-			return rc_fail(RC_CORRUPT, why, "the catalog was damaged when the machine stopped");
+			return rc_fail(RC_CORRUPT, why,
+				       "the catalog was damaged when the machine stopped");
 	}
 	return catalog_meta_set(conn, "boot", boot, why);
 }
@@ -224,11 +237,14 @@ static enum rc check_schema(struct catalog_conn *conn, const char *uuid, struct 
 	if (rc == RC_OK && !application && !version && !tables) {
 		rc = make_schema(conn, uuid, why);
 	} else if (rc == RC_OK && (application != APPLICATION || version != CATALOG_VERSION)) {
-		rc = rc_fail(RC_INVALID, why, "the catalog has version %jd, this program knows %d", (intmax_t)version, CATALOG_VERSION);
+		rc = rc_fail(RC_INVALID, why, "the catalog has version %jd, this program knows %d",
+			     (intmax_t)version, CATALOG_VERSION);
 	} else if (rc == RC_OK) {
 		rc = catalog_meta_get(conn, "uuid", &found, why);
 		if (rc == RC_OK && strcmp(buf_text(&found), uuid))
-			rc = rc_fail(RC_INVALID, why, "the catalog is of the store '%s', not of '%s'", buf_text(&found), uuid);
+			rc = rc_fail(RC_INVALID, why,
+				     "the catalog is of the store '%s', not of '%s'",
+				     buf_text(&found), uuid);
 		else if (rc == RC_NOT_FOUND)
 			rc = rc_fail(RC_CORRUPT, why, "the catalog does not say whose it is");
 	}
@@ -272,7 +288,8 @@ static enum rc make_parents(const char *path, struct why *why)
 	for (char *slash = dir; (slash = strchr(slash + 1, '/')); *slash = '/') {
 		*slash = '\0';
 		if (mkdir(dir, 0700) && errno != EEXIST)
-			return rc_fail(RC_DENIED, why, "cannot make '%s': %s", dir, strerror(errno));
+			return rc_fail(RC_DENIED, why, "cannot make '%s': %s", dir,
+				       strerror(errno));
 	}
 	return RC_OK;
 }
@@ -290,7 +307,10 @@ static void remove_file(const char *path)
 	}
 }
 
-/* The lock beside the file: shared while it is open; whoever can have it alone may make the file, or throw it away. */
+/*
+ * The lock beside the file: shared while it is open; whoever can have it alone may make the file,
+ * or throw it away.
+ */
 static enum rc lock_file(struct catalog *c, const char *path, struct why *why)
 {
 	_cleanup_(buf_release) struct buf name = BUF_INIT;
@@ -338,7 +358,8 @@ enum rc catalog_open(struct catalog **out, const char *path, const char *uuid, s
 	enum rc rc = path ? open_file(c, path, uuid, &reason) : RC_NOT_FOUND;
 	if (rc != RC_OK) {
 		if (path)
-			log_warning("catalog: a temporary one is used path=%s reason=\"%s\"", path, reason.text);
+			log_warning("catalog: a temporary one is used path=%s reason=\"%s\"", path,
+				    reason.text);
 		closep(&c->lock_fd);
 		c->lock_fd = -1;
 		c->single = true;
@@ -436,9 +457,11 @@ enum rc catalog_commit(struct catalog *c, struct catalog_conn *conn, struct why 
 
 /* ------------------------------------------------------------------ facts and types */
 
-enum rc catalog_meta_get(struct catalog_conn *conn, const char *name, struct buf *out, struct why *why)
+enum rc catalog_meta_get(struct catalog_conn *conn, const char *name, struct buf *out,
+			 struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_META_GET, "SELECT value FROM meta WHERE name = ?");
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_META_GET,
+					  "SELECT value FROM meta WHERE name = ?");
 	sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
 	enum rc rc = catalog_step(conn, stmt, why);
 	if (rc != RC_OK)
@@ -448,9 +471,11 @@ enum rc catalog_meta_get(struct catalog_conn *conn, const char *name, struct buf
 	return buf_failed(out) ? rc_fail(RC_NO_MEMORY, why, "no memory") : RC_OK;
 }
 
-enum rc catalog_meta_set(struct catalog_conn *conn, const char *name, const char *value, struct why *why)
+enum rc catalog_meta_set(struct catalog_conn *conn, const char *name, const char *value,
+			 struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_META_SET, "INSERT OR REPLACE INTO meta VALUES(?, ?)");
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_META_SET,
+					  "INSERT OR REPLACE INTO meta VALUES(?, ?)");
 	sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
 	sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC);
 	return catalog_run(conn, stmt, why);
@@ -458,7 +483,8 @@ enum rc catalog_meta_set(struct catalog_conn *conn, const char *name, const char
 
 enum rc catalog_type_text(struct catalog_conn *conn, int64_t type, struct buf *out, struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_TYPE_GET, "SELECT text FROM types WHERE type = ?");
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_TYPE_GET,
+					  "SELECT text FROM types WHERE type = ?");
 	sqlite3_bind_int64(stmt, 1, type);
 	enum rc rc = catalog_step(conn, stmt, why);
 	if (rc == RC_NOT_FOUND)
@@ -472,7 +498,8 @@ enum rc catalog_type_text(struct catalog_conn *conn, int64_t type, struct buf *o
 
 static enum rc find_type(struct catalog_conn *conn, const char *text, int64_t *out, struct why *why)
 {
-	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_TYPE_FIND, "SELECT type FROM types WHERE text = ?");
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_TYPE_FIND,
+					  "SELECT type FROM types WHERE text = ?");
 	sqlite3_bind_text(stmt, 1, text, -1, SQLITE_STATIC);
 	enum rc rc = catalog_step(conn, stmt, why);
 	if (rc == RC_OK) {
@@ -482,7 +509,8 @@ static enum rc find_type(struct catalog_conn *conn, const char *text, int64_t *o
 	return rc;
 }
 
-enum rc catalog_type_number(struct catalog_conn *conn, const char *text, int64_t *out, struct why *why)
+enum rc catalog_type_number(struct catalog_conn *conn, const char *text, int64_t *out,
+			    struct why *why)
 {
 	size_t len = strlen(text), slot = 0;
 	for (size_t i = 0; i < len; i++)
@@ -495,7 +523,8 @@ enum rc catalog_type_number(struct catalog_conn *conn, const char *text, int64_t
 	int64_t type = 0;
 	enum rc rc = find_type(conn, text, &type, why);
 	if (rc == RC_NOT_FOUND) {
-		sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_TYPE_ADD, "INSERT INTO types(text) VALUES(?)");
+		sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_TYPE_ADD,
+						  "INSERT INTO types(text) VALUES(?)");
 		sqlite3_bind_text(stmt, 1, text, -1, SQLITE_STATIC);
 		rc = catalog_run(conn, stmt, why);
 		type = sqlite3_last_insert_rowid(conn->db);

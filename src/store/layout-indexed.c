@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* layout-indexed.c - the established system's (contracts.md B2): a stream is what its by-aggregate entries name. */
+/*
+ * layout-indexed.c - the established system's (contracts.md B2): a stream is what its by-
+ * aggregate entries name.
+ */
 #include "config.h"
 #include "store/layout-private.h"
 
@@ -28,7 +31,8 @@ static void indexed_after(const char *prefix, uint64_t number, struct buf *out)
 static bool indexed_entry(const char *last, uint64_t *number_r, struct buf *event_id)
 {
 	uint64_t number;
-	if (key_indexed_parse_entry(last, &number, event_id, NULL) != RC_OK || !number || !event_id->len)
+	if (key_indexed_parse_entry(last, &number, event_id, NULL) != RC_OK || !number ||
+	    !event_id->len)
 		return false;	/* number 0 stands for none */
 	*number_r = number;
 	return true;

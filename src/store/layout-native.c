@@ -26,7 +26,8 @@ static bool native_entry(const char *last, uint64_t *number_r, struct buf *event
 {
 	(void)event_id;
 	size_t digits = strspn(last, "0123456789");
-	if (digits < 10 || digits > 19 || (digits > 10 && *last == '0') || strcmp(last + digits, ".json"))
+	if (digits < 10 || digits > 19 || (digits > 10 && *last == '0') ||
+	    strcmp(last + digits, ".json"))
 		return false;
 	uint64_t n = 0;
 	for (size_t i = 0; i < digits; i++)

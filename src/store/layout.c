@@ -34,7 +34,8 @@ static void take_text(const struct json_value *v, char *out, size_t size)
 /* What one of our own documents says; members that it lacks stay as they were. */
 struct document {
 	uint64_t format, number;
-	char layout[32], uuid[64], created_at[TIME_TEXT_MAX], identity[sizeof(((struct layout_seeding *)0)->identity)];
+	char layout[32], uuid[64], created_at[TIME_TEXT_MAX],
+		identity[sizeof(((struct layout_seeding *)0)->identity)];
 };
 
 static enum rc read_document(const struct object_get *get, struct document *out, struct why *why)
@@ -45,7 +46,8 @@ static enum rc read_document(const struct object_get *get, struct document *out,
 	if (rc != RC_OK)
 		return rc_prefix(RC_CORRUPT, why, "'%s'", get->key);
 	if (doc.type != JSON_OBJECT)
-		return rc_fail(RC_CORRUPT, why, "'%s': expected an object, found %s", get->key, json_type_name(doc.type));
+		return rc_fail(RC_CORRUPT, why, "'%s': expected an object, found %s", get->key,
+			       json_type_name(doc.type));
 	json_iter_init(&it, &doc);
 	while (json_iter_next(&it, &key, &value)) {
 		if (json_string_is(&key, "format") && !json_u64(&value, &out->format))
@@ -62,13 +64,14 @@ static enum rc read_document(const struct object_get *get, struct document *out,
 			take_text(&value, out->identity, sizeof(out->identity));
 	}
 	if (out->format != LAYOUT_FORMAT)
-		return rc_fail(RC_INVALID, why, "'%s' has format %" PRIu64 ", this program knows %d", get->key, out->format,
-			       LAYOUT_FORMAT);
+		return rc_fail(RC_INVALID, why,
+			       "'%s' has format %" PRIu64 ", this program knows %d", get->key,
+			       out->format, LAYOUT_FORMAT);
 	return RC_OK;
 }
 
-static enum rc get_document(struct object_store *objects, const char *key, struct document *out, char tag[OBJECT_TAG_MAX],
-			    struct why *why)
+static enum rc get_document(struct object_store *objects, const char *key, struct document *out,
+			    char tag[OBJECT_TAG_MAX], struct why *why)
 {
 	struct object_get get = { .key = key };
 	enum rc rc = object_get(objects, &get, 1);
@@ -99,7 +102,8 @@ static bool take_first(void *arg, const struct object_info *info)
 	struct first *f = arg;
 	f->found = true;
 	for (size_t i = 0; i < ARRAY_SIZE(f->hash); i++) {
-		f->hash[i] = hash_bytes(UINT64_C(0xcbf29ce484222325) + i, info->key, strlen(info->key));
+		f->hash[i] = hash_bytes(UINT64_C(0xcbf29ce484222325) + i, info->key,
+					strlen(info->key));
 		f->hash[i] = hash_bytes(f->hash[i], &info->size, sizeof(info->size));
 		f->hash[i] = hash_bytes(f->hash[i], &info->modified_us, sizeof(info->modified_us));
 	}
@@ -107,29 +111,39 @@ static bool take_first(void *arg, const struct object_info *info)
 }
 
 /* No store.json: a mirror of a bucket, or the established system's. */
-static enum rc probe_objects(struct object_store *objects, struct layout_store *out, struct why *why)
+static enum rc probe_objects(struct object_store *objects, struct layout_store *out,
+			     struct why *why)
 {
 	static const struct {
 		const char *prefix;
 		enum layout layout;
 	} signs[] = {
-		{ "streams/", LAYOUT_NATIVE }, { "indexes/by-aggregate/", LAYOUT_INDEXED }, { "events/", LAYOUT_INDEXED },
+		{ "streams/", LAYOUT_NATIVE },
+		{ "indexes/by-aggregate/", LAYOUT_INDEXED },
+		{ "events/", LAYOUT_INDEXED },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(signs); i++) {
 		struct first f = { false, { 0 } };
-		enum rc rc = object_list(objects, signs[i].prefix, NULL, OBJECT_LIST_DEEP, take_first, &f, why);
+		enum rc rc = object_list(objects, signs[i].prefix, NULL, OBJECT_LIST_DEEP,
+					 take_first, &f, why);
 		if (rc != RC_OK)
 			return rc;
 		if (!f.found)
 			continue;
 		*out = (struct layout_store){ .layout = signs[i].layout };
-		/* an own form (version 8): told from the first object, which another copy of the bucket has with another time */
-		snprintf(out->uuid, sizeof(out->uuid), "%08x-%04x-8%03x-8%03x-%012" PRIx64, (unsigned)(f.hash[0] >> 32),
-			 (unsigned)(f.hash[0] >> 16 & 0xffff), (unsigned)(f.hash[0] & 0xfff), (unsigned)(f.hash[1] >> 52),
+		/*
+		 * an own form (version 8): told from the first object, which another copy of the
+		 * bucket has with another time
+		 */
+		snprintf(out->uuid, sizeof(out->uuid), "%08x-%04x-8%03x-8%03x-%012" PRIx64,
+			 (unsigned)(f.hash[0] >> 32), (unsigned)(f.hash[0] >> 16 & 0xffff),
+			 (unsigned)(f.hash[0] & 0xfff), (unsigned)(f.hash[1] >> 52),
 			 f.hash[1] & UINT64_C(0xffffffffffff));
 		return RC_OK;
 	}
-	return rc_fail(RC_NOT_FOUND, why, "no store: there is no '" LAYOUT_STORE_KEY "', and nothing below 'streams/', "
+	return rc_fail(RC_NOT_FOUND, why,
+		       "no store: there is no '" LAYOUT_STORE_KEY
+		       "', and nothing below 'streams/', "
 		       "'indexes/by-aggregate/' or 'events/'");
 }
 
@@ -149,37 +163,47 @@ enum rc layout_probe(struct object_store *objects, struct layout_store *out, str
 			continue;
 		found.layout = (enum layout)i;
 		if (strlen(doc.uuid) != sizeof(found.uuid) - 1)
-			return rc_fail(RC_CORRUPT, why, "'" LAYOUT_STORE_KEY "': 'uuid' is missing or is none: '%s'", doc.uuid);
+			return rc_fail(RC_CORRUPT, why,
+				       "'" LAYOUT_STORE_KEY "': 'uuid' is missing or is none: '%s'",
+				       doc.uuid);
 		memcpy(found.uuid, doc.uuid, sizeof(found.uuid));
 		if (time_parse(doc.created_at, strlen(doc.created_at), &created, NULL) == RC_OK)
 			found.created_us = created.us;
 		*out = found;
 		return RC_OK;
 	}
-	return rc_fail(RC_INVALID, why, "'" LAYOUT_STORE_KEY "' names the layout '%s', this program knows 'native' and 'indexed'",
+	return rc_fail(RC_INVALID, why,
+		       "'" LAYOUT_STORE_KEY
+		       "' names the layout '%s', this program knows 'native' and 'indexed'",
 		       doc.layout);
 }
 
 enum rc layout_create(struct object_store *objects, struct layout_store *out, struct why *why)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
-	struct layout_store made = { .layout = LAYOUT_NATIVE, .has_uuid = true, .created_us = clock_wall_us() };
+	struct layout_store made = { .layout = LAYOUT_NATIVE,
+				     .has_uuid = true,
+				     .created_us = clock_wall_us() };
 	char created_at[TIME_TEXT_MAX];
 	clock_uuid(made.uuid);
 	time_format_us(made.created_us, created_at);
-	buf_printf(&text, "{\"format\":%d,\"layout\":\"%s\",\"uuid\":\"%s\",\"created_at\":\"%s\"}\n", LAYOUT_FORMAT,
-		   layouts[made.layout]->name, made.uuid, created_at);
+	buf_printf(&text,
+		   "{\"format\":%d,\"layout\":\"%s\",\"uuid\":\"%s\",\"created_at\":\"%s\"}\n",
+		   LAYOUT_FORMAT, layouts[made.layout]->name, made.uuid, created_at);
 	if (buf_failed(&text))
 		return rc_fail(RC_NO_MEMORY, why, "no memory for '" LAYOUT_STORE_KEY "'");
-	enum rc rc = object_replace(objects, LAYOUT_STORE_KEY, text.data, text.len, NULL, NULL, why);
+	enum rc rc = object_replace(objects, LAYOUT_STORE_KEY, text.data, text.len, NULL, NULL,
+				    why);
 	if (rc == RC_CONFLICT)
-		return rc_fail(RC_EXISTS, why, "there is a store already: '" LAYOUT_STORE_KEY "' exists");
+		return rc_fail(RC_EXISTS, why,
+			       "there is a store already: '" LAYOUT_STORE_KEY "' exists");
 	if (rc == RC_OK)
 		*out = made;
 	return rc;
 }
 
-enum rc layout_read_seeding(struct object_store *objects, struct layout_seeding *out, struct why *why)
+enum rc layout_read_seeding(struct object_store *objects, struct layout_seeding *out,
+			    struct why *why)
 {
 	struct document doc;
 	struct layout_seeding s = { 0 };
@@ -196,15 +220,18 @@ enum rc layout_read_seeding(struct object_store *objects, struct layout_seeding 
 	return RC_OK;
 }
 
-enum rc layout_write_seeding(struct object_store *objects, struct layout_seeding *s, struct why *why)
+enum rc layout_write_seeding(struct object_store *objects, struct layout_seeding *s,
+			     struct why *why)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
-	buf_printf(&text, "{\"format\":%d,\"seeding\":%" PRIu64 ",\"identity\":", LAYOUT_FORMAT, s->number);
+	buf_printf(&text, "{\"format\":%d,\"seeding\":%" PRIu64 ",\"identity\":", LAYOUT_FORMAT,
+		   s->number);
 	json_quote(s->identity, strlen(s->identity), &text);
 	buf_add_text(&text, "}\n");
 	if (buf_failed(&text))
 		return rc_fail(RC_NO_MEMORY, why, "no memory for '" LAYOUT_SEEDING_KEY "'");
-	return object_replace(objects, LAYOUT_SEEDING_KEY, text.data, text.len, *s->tag ? s->tag : NULL, s->tag, why);
+	return object_replace(objects, LAYOUT_SEEDING_KEY, text.data, text.len,
+			      *s->tag ? s->tag : NULL, s->tag, why);
 }
 
 /* ------------------------------------------------------------------ listings */
@@ -216,8 +243,8 @@ struct streams {
 	void *arg;
 	bool failed;
 	/*
-	 * The prefixes of streams that were told and in which the listing still is, each beginning with the one before:
-	 * the keys of 'a' go on behind those of 'a/b'.
+	 * The prefixes of streams that were told and in which the listing still is, each
+	 * beginning with the one before: the keys of 'a' go on behind those of 'a/b'.
 	 */
 	struct buf path;
 	size_t ends[KEY_MAX / 2];	/* where each ends in path */
@@ -234,13 +261,15 @@ static bool stream_named(void *arg, const struct object_info *info)
 			s->foreign(s->arg, info->key);
 		return true;
 	}
-	while (s->depth && (s->ends[s->depth - 1] > dir || memcmp(s->path.data, info->key, s->ends[s->depth - 1])))
+	while (s->depth && (s->ends[s->depth - 1] > dir ||
+			    memcmp(s->path.data, info->key, s->ends[s->depth - 1])))
 		s->depth--;
 	if (s->depth && s->ends[s->depth - 1] == dir)
 		return true;
 	buf_reset(&s->path);
 	buf_add(&s->path, info->key, dir);
-	s->failed = buf_failed(&s->path) || buf_failed(&type) || buf_failed(&id) || s->depth == ARRAY_SIZE(s->ends);
+	s->failed = buf_failed(&s->path) || buf_failed(&type) || buf_failed(&id) ||
+		    s->depth == ARRAY_SIZE(s->ends);
 	if (s->failed)
 		return false;
 	s->ends[s->depth++] = dir;
@@ -277,12 +306,13 @@ static enum rc list_foreign(struct object_store *objects, struct streams *s, str
 	if (rc == RC_OK && buf_failed(&s->path))
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the names at the top of the store");
 	for (size_t at = 0; rc == RC_OK && at < s->path.len; at += strlen(s->path.data + at) + 1)
-		rc = object_list(objects, s->path.data + at, NULL, OBJECT_LIST_DEEP, tell_foreign, s, why);
+		rc = object_list(objects, s->path.data + at, NULL, OBJECT_LIST_DEEP, tell_foreign,
+				 s, why);
 	return rc;
 }
 
-enum rc layout_list_streams(struct object_store *objects, enum layout layout, layout_stream_fn *fn, void *arg,
-			    void (*foreign)(void *arg, const char *key), struct why *why)
+enum rc layout_list_streams(struct object_store *objects, enum layout layout, layout_stream_fn *fn,
+			    void *arg, void (*foreign)(void *arg, const char *key), struct why *why)
 {
 	_cleanup_(freep) struct streams *s = calloc(1, sizeof(*s));
 	if (!s)
@@ -291,7 +321,8 @@ enum rc layout_list_streams(struct object_store *objects, enum layout layout, la
 	s->fn = fn;
 	s->arg = arg;
 	s->foreign = foreign;
-	enum rc rc = object_list(objects, s->ops->streams, NULL, OBJECT_LIST_DEEP, stream_named, s, why);
+	enum rc rc = object_list(objects, s->ops->streams, NULL, OBJECT_LIST_DEEP, stream_named, s,
+				 why);
 	if (rc == RC_OK && s->failed)
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory to list the streams");
 	if (rc == RC_OK && foreign)
@@ -312,10 +343,14 @@ struct entries {
 static bool entry_named(void *arg, const struct object_info *info)
 {
 	struct entries *s = arg;
-	struct layout_entry e = { .key = info->key, .size = info->size, .recorded_us = info->recorded_us,
+	struct layout_entry e = { .key = info->key,
+				  .size = info->size,
+				  .recorded_us = info->recorded_us,
 				  .modified_us = info->modified_us };
 	buf_reset(&s->event_id);
-	if (info->is_prefix || !s->ops->entry(strrchr(info->key, '/') + 1, &e.number, &s->event_id) || e.number <= s->after)
+	if (info->is_prefix ||
+	    !s->ops->entry(strrchr(info->key, '/') + 1, &e.number, &s->event_id) ||
+	    e.number <= s->after)
 		return true;
 	s->failed = buf_failed(&s->event_id);
 	if (s->failed)
@@ -324,17 +359,21 @@ static bool entry_named(void *arg, const struct object_info *info)
 	return s->fn(s->arg, &e);
 }
 
-enum rc layout_list_stream(struct object_store *objects, enum layout layout, const char *type, const char *id, uint64_t after,
-			   layout_entry_fn *fn, void *arg, struct why *why)
+enum rc layout_list_stream(struct object_store *objects, enum layout layout, const char *type,
+			   const char *id, uint64_t after, layout_entry_fn *fn, void *arg,
+			   struct why *why)
 {
 	_cleanup_(buf_release) struct buf prefix = BUF_INIT, first = BUF_INIT;
-	struct entries s = { .ops = layouts[layout], .after = after, .event_id = BUF_INIT, .fn = fn, .arg = arg };
+	struct entries s = {
+		.ops = layouts[layout], .after = after, .event_id = BUF_INIT, .fn = fn, .arg = arg
+	};
 	s.ops->prefix(type, id, &prefix);
 	if (after)
 		s.ops->after(buf_text(&prefix), after, &first);
 	if (buf_failed(&prefix) || buf_failed(&first))
 		return rc_fail(RC_NO_MEMORY, why, "no memory to list '%s/%s'", type, id);
-	enum rc rc = object_list(objects, prefix.data, after ? first.data : NULL, OBJECT_LIST_SHALLOW, entry_named, &s, why);
+	enum rc rc = object_list(objects, prefix.data, after ? first.data : NULL,
+				 OBJECT_LIST_SHALLOW, entry_named, &s, why);
 	buf_release(&s.event_id);
 	if (rc == RC_OK && s.failed)
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory to list '%s/%s'", type, id);
@@ -363,8 +402,8 @@ static bool child_named(void *arg, const struct object_info *info)
 	return !c->failed && c->fn(c->arg, buf_text(&c->part));
 }
 
-enum rc layout_list_children(struct object_store *objects, enum layout layout, const char *type, const char *id,
-			     layout_child_fn *fn, void *arg, struct why *why)
+enum rc layout_list_children(struct object_store *objects, enum layout layout, const char *type,
+			     const char *id, layout_child_fn *fn, void *arg, struct why *why)
 {
 	_cleanup_(buf_release) struct buf prefix = BUF_INIT;
 	struct children c = { .ops = layouts[layout], .part = BUF_INIT, .fn = fn, .arg = arg };
@@ -382,24 +421,25 @@ enum rc layout_list_children(struct object_store *objects, enum layout layout, c
 		return rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
 	prefix.data[prefix.len] = '\0';
 	c.prefix_len = prefix.len;
-	enum rc rc = object_list(objects, prefix.data, NULL, OBJECT_LIST_SHALLOW, child_named, &c, why);
+	enum rc rc = object_list(objects, prefix.data, NULL, OBJECT_LIST_SHALLOW, child_named, &c,
+				 why);
 	buf_release(&c.part);
 	if (rc == RC_OK && c.failed)
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory to list '%s'", prefix.data);
 	return rc;
 }
 
-enum rc layout_check_event(const char *body, size_t len, const char *type, const char *id, uint64_t number,
-			   struct event *out, struct why *why)
+enum rc layout_check_event(const char *body, size_t len, const char *type, const char *id,
+			   uint64_t number, struct event *out, struct why *why)
 {
 	struct event e = EVENT_INIT;
 	enum rc rc = event_parse(body, len, &e, why);
 	if (rc == RC_OK && type && (strcmp(e.aggregate_type, type) || strcmp(e.aggregate_id, id)))
-		rc = rc_fail(RC_INVALID, why, "it is an event of '%s/%s', expected '%s/%s'", e.aggregate_type, e.aggregate_id,
-			     type, id);
+		rc = rc_fail(RC_INVALID, why, "it is an event of '%s/%s', expected '%s/%s'",
+			     e.aggregate_type, e.aggregate_id, type, id);
 	else if (rc == RC_OK && type && (!e.has_number || e.number != number))
-		rc = rc_fail(RC_INVALID, why, "it has the number %s, expected %" PRIu64, e.has_number ? e.number_text : "null",
-			     number);
+		rc = rc_fail(RC_INVALID, why, "it has the number %s, expected %" PRIu64,
+			     e.has_number ? e.number_text : "null", number);
 	if (rc == RC_OK)
 		*out = e;
 	else

@@ -25,7 +25,8 @@ void view_entry_dir(const struct view *v, const struct catalog_dir *from, struct
 }
 
 /* The name by hand from the type's template; false: it is not there. */
-static bool name_from_template(struct view_names *names, int64_t type, uint64_t number, char out[256])
+static bool name_from_template(struct view_names *names, int64_t type, uint64_t number,
+			       char out[256])
 {
 	pthread_mutex_lock(&names->lock);
 	size_t slot = (size_t)type % NAME_SLOTS;
@@ -52,8 +53,8 @@ static void keep_template(struct view_names *names, int64_t type, const char *te
 	pthread_mutex_unlock(&names->lock);
 }
 
-enum rc view_entry_event(struct view *v, struct catalog_conn *conn, const struct catalog_event *from, struct view_event *out,
-			 struct why *why)
+enum rc view_entry_event(struct view *v, struct catalog_conn *conn,
+			 const struct catalog_event *from, struct view_event *out, struct why *why)
 {
 	out->dir = from->dir;
 	out->ordinal = from->ordinal;

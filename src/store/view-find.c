@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* view-find.c - across streams: by event id, by time. The ledger knows; without one every stream is refreshed first. */
+/*
+ * view-find.c - across streams: by event id, by time. The ledger knows; without one every stream
+ * is refreshed first.
+ */
 #include "config.h"
 #include "store/view-private.h"
 
@@ -49,7 +52,8 @@ static enum rc ask_index(struct view *v, const char *event_id, struct place *p, 
 		return rc_fail(rc, why, "%s", get.why.text);
 	_cleanup_(freep) char *text = get.buf;
 	if (json_parse(get.buf, get.len, JSON_LAX, &doc, NULL) != RC_OK || doc.type != JSON_OBJECT)
-		return rc_fail(RC_NOT_FOUND, why, "no event '%s': its index entry is none", event_id);
+		return rc_fail(RC_NOT_FOUND, why, "no event '%s': its index entry is none",
+			       event_id);
 	json_iter_init(&it, &doc);
 	while (json_iter_next(&it, &name, &value)) {
 		if (json_string_is(&name, "aggregate_type") && value.type == JSON_STRING)
@@ -63,7 +67,8 @@ static enum rc ask_index(struct view *v, const char *event_id, struct place *p, 
 }
 
 /* The event of this stream that has the id, among those with one number. */
-static enum rc find_in_stream(struct view *v, const char *event_id, const struct place *p, struct view_event *out, struct why *why)
+static enum rc find_in_stream(struct view *v, const char *event_id, const struct place *p,
+			      struct view_event *out, struct why *why)
 {
 	struct view_dir dir;
 	if (!p->type.len || !p->id.len)
@@ -88,7 +93,8 @@ static enum rc find_in_stream(struct view *v, const char *event_id, const struct
 	return rc;
 }
 
-static enum rc find_in_catalog(struct view *v, const char *event_id, struct view_event *out, struct why *why)
+static enum rc find_in_catalog(struct view *v, const char *event_id, struct view_event *out,
+			       struct why *why)
 {
 	struct catalog_event e;
 	enum rc rc = catalog_event_by_id(v->catalog, event_id, &e, why);
@@ -128,11 +134,13 @@ enum rc view_find_id(struct view *v, const char *event_id, struct view_event *ou
 #define PAGE 128
 
 /* An event's row and the handle of its stream. */
-static enum rc find_cursor(struct view *v, uint64_t cursor, struct catalog_event *out, int64_t *handle_r, struct why *why)
+static enum rc find_cursor(struct view *v, uint64_t cursor, struct catalog_event *out,
+			   int64_t *handle_r, struct why *why)
 {
 	struct catalog_dir dir;
 	struct catalog_conn *conn = catalog_read(v->catalog);
-	enum rc rc = catalog_event_ordinal(conn, (int64_t)(cursor >> 30), (uint32_t)(cursor & ((1u << 30) - 1)), out, why);
+	enum rc rc = catalog_event_ordinal(conn, (int64_t)(cursor >> 30),
+					   (uint32_t)(cursor & ((1u << 30) - 1)), out, why);
 	if (rc == RC_OK)
 		rc = catalog_dir_get(conn, out->dir, &dir, why);
 	catalog_done(v->catalog, conn);
@@ -171,7 +179,8 @@ static bool take_time(void *arg, const struct ledger_row *row)
 }
 
 /* What the catalog has of a row that the ledger told; refreshed if it has not. */
-static enum rc find_row(struct view *v, const struct time_row *r, struct view_event *out, struct why *why)
+static enum rc find_row(struct view *v, const struct time_row *r, struct view_event *out,
+			struct why *why)
 {
 	struct view_dir dir;
 	enum rc rc = view_find_stream(v, buf_text(&r->type), buf_text(&r->id), false, &dir, NULL);
@@ -184,10 +193,14 @@ static enum rc find_row(struct view *v, const struct time_row *r, struct view_ev
 	return rc == RC_OK ? view_event_numbered(v, dir.row, r->number, out, why) : rc;
 }
 
-static enum rc list_by_ledger(struct view *v, int64_t from_us, int64_t to_us, uint64_t cursor, view_entry_fn *fn, void *arg,
-			      bool *told_r, struct why *why)
+static enum rc list_by_ledger(struct view *v, int64_t from_us, int64_t to_us, uint64_t cursor,
+			      view_entry_fn *fn, void *arg, bool *told_r, struct why *why)
 {
-	struct ledger_query q = { .what = LEDGER_TIME, .from_us = from_us, .to_us = to_us, .after_us = INT64_MIN, .limit = PAGE };
+	struct ledger_query q = { .what = LEDGER_TIME,
+				  .from_us = from_us,
+				  .to_us = to_us,
+				  .after_us = INT64_MIN,
+				  .limit = PAGE };
 	enum rc rc = RC_OK;
 	if (cursor) {
 		struct catalog_event at;
@@ -226,8 +239,8 @@ static enum rc list_by_ledger(struct view *v, int64_t from_us, int64_t to_us, ui
 	return rc;
 }
 
-static enum rc list_by_catalog(struct view *v, int64_t from_us, int64_t to_us, uint64_t cursor, view_entry_fn *fn, void *arg,
-			       struct why *why)
+static enum rc list_by_catalog(struct view *v, int64_t from_us, int64_t to_us, uint64_t cursor,
+			       view_entry_fn *fn, void *arg, struct why *why)
 {
 	struct catalog_event at, rows[PAGE / 2];
 	int64_t handle;
@@ -235,7 +248,8 @@ static enum rc list_by_catalog(struct view *v, int64_t from_us, int64_t to_us, u
 	enum rc rc = cursor ? find_cursor(v, cursor, &at, &handle, why) : view_refresh_all(v, why);
 	bool behind = cursor != 0;
 	while (rc == RC_OK) {
-		rc = catalog_event_by_time(v->catalog, from_us, to_us, behind ? &at : NULL, rows, ARRAY_SIZE(rows), &n, why);
+		rc = catalog_event_by_time(v->catalog, from_us, to_us, behind ? &at : NULL, rows,
+					   ARRAY_SIZE(rows), &n, why);
 		for (size_t i = 0; i < n && rc == RC_OK; i++) {
 			struct view_event e;
 			struct catalog_conn *conn = catalog_read(v->catalog);
@@ -252,7 +266,8 @@ static enum rc list_by_catalog(struct view *v, int64_t from_us, int64_t to_us, u
 	return rc;
 }
 
-enum rc view_list_time(struct view *v, int64_t from_us, int64_t to_us, uint64_t cursor, view_entry_fn *fn, void *arg, struct why *why)
+enum rc view_list_time(struct view *v, int64_t from_us, int64_t to_us, uint64_t cursor,
+		       view_entry_fn *fn, void *arg, struct why *why)
 {
 	if (v->src.ledger) {
 		bool told = false;
@@ -273,7 +288,11 @@ static bool take_recorded(void *arg, const struct ledger_row *row)
 static enum rc first_from(struct view *v, int64_t from_us, int64_t *out, struct why *why)
 {
 	int64_t found = INT64_MAX;
-	struct ledger_query q = { .what = LEDGER_TIME, .from_us = from_us, .to_us = INT64_MAX, .after_us = INT64_MIN, .limit = 1 };
+	struct ledger_query q = { .what = LEDGER_TIME,
+				  .from_us = from_us,
+				  .to_us = INT64_MAX,
+				  .after_us = INT64_MIN,
+				  .limit = 1 };
 	enum rc rc = ledger_read(v->src.ledger, &q, take_recorded, &found, NULL, why);
 	if (rc != RC_OK)
 		return rc;

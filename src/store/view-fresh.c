@@ -58,7 +58,8 @@ static bool is_old(uint64_t asked_ms, uint64_t fresh_ms)
 	return !asked_ms || clock_boot_ms() >= asked_ms + fresh_ms;
 }
 
-bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms, struct fresh_ask *ask)
+bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms,
+		    struct fresh_ask *ask)
 {
 	ask->hash = hash_of(type, id);
 	pthread_mutex_lock(&f->lock);

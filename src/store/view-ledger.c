@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * view-ledger.c - what the ledger tells of streams and events goes into the catalog (design.md 6 "Refresh, native").
+ * view-ledger.c - what the ledger tells of streams and events goes into the catalog (design.md 6
+ * "Refresh, native").
  *
- * The rows after the number up to which all are firm are asked for. Nothing is written where nothing is new.
+ * The rows after the number up to which all are firm are asked for. Nothing is written where
+ * nothing is new.
  */
 #include "config.h"
 #include "store/view-private.h"
@@ -19,30 +21,39 @@ static enum rc take_event(struct view_refresh *r, const struct ledger_row *row)
 {
 	struct catalog_event known;
 	bool same;
-	if (row->number <= r->dir.head && view_refresh_look(r, row->number, row->event_id, &known, &same) == RC_OK && same &&
+	if (row->number <= r->dir.head &&
+	    view_refresh_look(r, row->number, row->event_id, &known, &same) == RC_OK && same &&
 	    (known.settled || !row->settled))
 		return RC_OK;
 
 	/* another process may have written since: what counts is what stands there now */
 	if (view_refresh_begin(r) != RC_OK)
 		return r->rc;
-	if (row->number <= r->dir.head && view_refresh_look(r, row->number, row->event_id, &known, &same) == RC_OK) {
+	if (row->number <= r->dir.head &&
+	    view_refresh_look(r, row->number, row->event_id, &known, &same) == RC_OK) {
 		if (same) {
 			if (row->settled && !known.settled)
-				r->rc = catalog_event_settle(r->conn, r->dir.row, row->number, &r->why);
+				r->rc = catalog_event_settle(r->conn, r->dir.row, row->number,
+							     &r->why);
 			return r->rc;
 		}
 		if (known.settled)
-			log_warning("view: the ledger has another event under a number that was shown as settled stream=%s/%s number=%"
-				    PRIu64 " event=%s", r->dir.type, r->dir.id, row->number, row->event_id);
+			log_warning("view: the ledger has another event under a number that was "
+				    "shown as settled stream=%s/%s number=%" PRIu64 " event=%s",
+				    r->dir.type, r->dir.id, row->number, row->event_id);
 		r->rc = catalog_event_remove(r->conn, &r->dir, &known, &r->why);
 		if (r->rc != RC_OK)
 			return r->rc;
 	}
 	return view_refresh_add(r, &(struct catalog_new){
-		.number = row->number, .event_id = row->event_id, .event_type = row->event_type, .size = row->size,
-		.occurred = row->occurred_us, .recorded = row->recorded_us, .settled = row->settled,
-	});
+					   .number = row->number,
+					   .event_id = row->event_id,
+					   .event_type = row->event_type,
+					   .size = row->size,
+					   .occurred = row->occurred_us,
+					   .recorded = row->recorded_us,
+					   .settled = row->settled,
+				   });
 }
 
 /* The numbers of a void have no event: what was shown there, and was not firm, is gone. */
@@ -82,7 +93,8 @@ static bool take_row(void *arg, const struct ledger_row *row)
 	return true;
 }
 
-enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r, struct why *why)
+enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r,
+			   struct why *why)
 {
 	struct view_refresh r = { .v = v };
 	struct catalog_conn *conn = catalog_read(v->catalog);
@@ -94,7 +106,9 @@ enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced
 	r.firm = r.dir.known_to;
 	r.next = r.firm + 1;
 
-	struct ledger_query q = { .what = LEDGER_EVENTS, .type = r.dir.type, .id = r.dir.id, .after = r.firm };
+	struct ledger_query q = {
+		.what = LEDGER_EVENTS, .type = r.dir.type, .id = r.dir.id, .after = r.firm
+	};
 	_cleanup_(freep) char *texts = malloc(2 * (KEY_MAX + 1));
 	if (!texts)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for a refresh");
@@ -108,10 +122,12 @@ enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced
 	/* what was shown behind the last row, before the ledger was asked, is not there any more */
 	size_t dropped = 0;
 	if (r.rc == RC_OK && r.dir.head >= r.next && view_refresh_begin(&r) == RC_OK)
-		r.rc = catalog_event_drop_soft(r.conn, &r.dir, r.next - 1, first_new, &dropped, &r.why);
+		r.rc = catalog_event_drop_soft(r.conn, &r.dir, r.next - 1, first_new, &dropped,
+					       &r.why);
 	rc = view_refresh_end(&r, why);
 	if (rc == RC_OK && dropped)
-		log_info("view: events that were not yet stored are gone stream=%s/%s events=%zu", r.dir.type, r.dir.id, dropped);
+		log_info("view: events that were not yet stored are gone stream=%s/%s events=%zu",
+			 r.dir.type, r.dir.id, dropped);
 	return rc;
 }
 
@@ -152,7 +168,8 @@ enum rc view_ledger_streams(struct view *v, struct why *why)
 		return rc;
 
 	struct streams s = { .v = v, .why = why };
-	struct ledger_query q = { .what = LEDGER_STREAMS, .stream = strtoll(buf_text(&handle), NULL, 10) };
+	struct ledger_query q = { .what = LEDGER_STREAMS,
+				  .stream = strtoll(buf_text(&handle), NULL, 10) };
 	rc = ledger_read(v->src.ledger, &q, take_stream, &s, NULL, why);
 	if (rc == RC_OK)
 		rc = s.rc;

@@ -2,8 +2,8 @@
 /*
  * view-list.c - listings, a page at a time: nothing is held while the caller is told.
  *
- * A cursor is a directory's row, or EVENTS and an event's ordinal: the order of events is that of their numbers, but only
- * the ordinal keeps its meaning when a late event comes between.
+ * A cursor is a directory's row, or EVENTS and an event's ordinal: the order of events is that of
+ * their numbers, but only the ordinal keeps its meaning when a late event comes between.
  */
 #include "config.h"
 #include "store/view-private.h"
@@ -16,7 +16,8 @@
 #define DIRS_PAGE 64
 #define EVENTS_PAGE 512
 
-static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg, bool *stopped_r, struct why *why)
+static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg,
+			 bool *stopped_r, struct why *why)
 {
 	_cleanup_(freep) struct catalog_dir *page = malloc(DIRS_PAGE * sizeof(*page));
 	size_t n = DIRS_PAGE;
@@ -32,7 +33,9 @@ static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, view_entr
 			struct view_dir dir;
 			view_entry_dir(v, &page[i], &dir);
 			cursor = (uint64_t)page[i].row;
-			*stopped_r = !fn(arg, &(struct view_entry){ .cursor = cursor, .is_dir = true, .dir = &dir });
+			*stopped_r = !fn(arg, &(struct view_entry){ .cursor = cursor,
+								    .is_dir = true,
+								    .dir = &dir });
 			if (*stopped_r)
 				return RC_OK;
 		}
@@ -41,7 +44,8 @@ static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, view_entr
 }
 
 /* The place behind which a listing goes on. */
-static enum rc find_place(struct view *v, int64_t row, uint64_t cursor, uint64_t *number_r, unsigned *fork_r, struct why *why)
+static enum rc find_place(struct view *v, int64_t row, uint64_t cursor, uint64_t *number_r,
+			  unsigned *fork_r, struct why *why)
 {
 	struct catalog_event e;
 	uint32_t ordinal = (uint32_t)(cursor & ~EVENTS);
@@ -70,7 +74,8 @@ struct page {
 	struct view_event shown[EVENTS_PAGE];
 };
 
-static enum rc list_events(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg, struct why *why)
+static enum rc list_events(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn,
+			   void *arg, struct why *why)
 {
 	uint64_t number;
 	unsigned fork;
@@ -90,7 +95,8 @@ static enum rc list_events(struct view *v, int64_t row, uint64_t cursor, view_en
 		if (rc != RC_OK)
 			return rc;
 		for (size_t i = 0; i < n; i++)
-			if (!fn(arg, &(struct view_entry){ .cursor = EVENTS | page->rows[i].ordinal, .event = &page->shown[i] }))
+			if (!fn(arg, &(struct view_entry){ .cursor = EVENTS | page->rows[i].ordinal,
+							   .event = &page->shown[i] }))
 				return RC_OK;
 		if (n < max)
 			return RC_OK;
@@ -99,7 +105,8 @@ static enum rc list_events(struct view *v, int64_t row, uint64_t cursor, view_en
 	}
 }
 
-enum rc view_list(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg, struct why *why)
+enum rc view_list(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg,
+		  struct why *why)
 {
 	bool stopped = false;
 	if (cursor < EVENTS) {
@@ -111,7 +118,8 @@ enum rc view_list(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *f
 	return list_events(v, row, cursor, fn, arg, why);
 }
 
-enum rc view_known(struct view *v, const char *type, const char *id, view_known_fn *fn, void *arg, struct why *why)
+enum rc view_known(struct view *v, const char *type, const char *id, view_known_fn *fn, void *arg,
+		   struct why *why)
 {
 	struct catalog_dir dir;
 	_cleanup_(buf_release) struct buf event_id = BUF_INIT;
@@ -127,7 +135,8 @@ enum rc view_known(struct view *v, const char *type, const char *id, view_known_
 		conn = catalog_read(v->catalog);
 		rc = catalog_event_list(conn, dir.row, row.number, row.fork, &row, 1, &n, why);
 		if (rc == RC_OK && n)
-			rc = catalog_event_texts(conn, dir.row, row.number, row.fork, &event_id, NULL, why);
+			rc = catalog_event_texts(conn, dir.row, row.number, row.fork, &event_id,
+						 NULL, why);
 		if (rc == RC_OK && n)
 			rc = view_entry_event(v, conn, &row, &shown, why);
 		catalog_done(v->catalog, conn);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * view-objects.c - what the objects tell of streams and events goes into the catalog: stores without a ledger, and streams
- * that their ledger does not know yet (design.md 6, both "Refresh").
+ * view-objects.c - what the objects tell of streams and events goes into the catalog: stores
+ * without a ledger, and streams that their ledger does not know yet (design.md 6, both
+ * "Refresh").
  *
- * What is no event of the stream under its number is left out and stops nothing; verify names it. A hole is passed when the
- * event behind it is old enough.
+ * What is no event of the stream under its number is left out and stops nothing; verify names it.
+ * A hole is passed when the event behind it is old enough.
  */
 #include "config.h"
 #include "store/view-private.h"
@@ -25,7 +26,7 @@
 struct candidate {
 	uint64_t number;
 	int64_t recorded_us, modified_us;
-	char *key;		/* of the event object; indexed: of its index entry, until that was read */
+	char *key; /* of the event object; indexed: of its index entry, until that was read */
 	char *event_id;		/* indexed */
 	struct object_get get;	/* of the event object */
 };
@@ -68,7 +69,8 @@ static void read_index(const struct object_get *get, char **key_r, int64_t *reco
 {
 	struct json_value doc, key, value;
 	struct json_iter it;
-	if (json_parse(get->buf, get->len, JSON_LAX, &doc, NULL) != RC_OK || doc.type != JSON_OBJECT)
+	if (json_parse(get->buf, get->len, JSON_LAX, &doc, NULL) != RC_OK ||
+	    doc.type != JSON_OBJECT)
 		return;
 	json_iter_init(&it, &doc);
 	while (json_iter_next(&it, &key, &value)) {
@@ -90,7 +92,8 @@ static enum rc get_all(struct objects *o, struct object_get *gets, size_t n)
 	if (!n || object_get(o->r.v->src.objects, gets, n) == RC_OK)
 		return RC_OK;
 	for (size_t i = 0; i < n && o->r.rc == RC_OK; i++) {
-		if (gets[i].rc != RC_OK && gets[i].rc != RC_NOT_FOUND && gets[i].rc != RC_TOO_LARGE && gets[i].rc != RC_INVALID)
+		if (gets[i].rc != RC_OK && gets[i].rc != RC_NOT_FOUND &&
+		    gets[i].rc != RC_TOO_LARGE && gets[i].rc != RC_INVALID)
 			o->r.rc = rc_fail(gets[i].rc, &o->r.why, "%s", gets[i].why.text);
 	}
 	return o->r.rc;
@@ -146,22 +149,36 @@ static enum rc add_event(struct objects *o, const struct candidate *c, const str
 	bool same = false;
 	if (view_refresh_begin(&o->r) != RC_OK)
 		return o->r.rc;
-	if (c->number <= o->r.dir.head && view_refresh_look(&o->r, c->number, event_id, &known, &same) == RC_OK) {
+	if (c->number <= o->r.dir.head &&
+	    view_refresh_look(&o->r, c->number, event_id, &known, &same) == RC_OK) {
 		if (same && !known.settled)
-			return o->r.rc = catalog_event_settle(o->r.conn, known.dir, c->number, &o->r.why);
+			return o->r.rc = catalog_event_settle(o->r.conn, known.dir, c->number,
+							      &o->r.why);
 		if (same)
 			return RC_OK;
 		if (!o->indexed) {
-			/* the object stands; what was shown here was not firm, or another process learned the same */
-			o->r.rc = known.settled ? RC_OK : catalog_event_remove(o->r.conn, &o->r.dir, &known, &o->r.why);
+			/*
+			 * the object stands; what was shown here was not firm, or another process
+			 * learned the same
+			 */
+			o->r.rc = known.settled ? RC_OK
+						: catalog_event_remove(o->r.conn, &o->r.dir, &known,
+								       &o->r.why);
 			if (o->r.rc != RC_OK || known.settled)
 				return o->r.rc;
 		}
 	}
-	return view_refresh_add(&o->r, &(struct catalog_new){
-		.number = c->number, .event_id = event_id, .event_type = e->event_type, .key = o->indexed ? c->key : NULL,
-		.size = c->get.len, .occurred = e->has_time ? e->occurred_at.us : recorded, .recorded = recorded, .settled = true,
-	});
+	return view_refresh_add(&o->r,
+				&(struct catalog_new){
+					.number = c->number,
+					.event_id = event_id,
+					.event_type = e->event_type,
+					.key = o->indexed ? c->key : NULL,
+					.size = c->get.len,
+					.occurred = e->has_time ? e->occurred_at.us : recorded,
+					.recorded = recorded,
+					.settled = true,
+				});
 }
 
 /* True if the candidate was dealt with: shown, or no event. */
@@ -170,9 +187,13 @@ static bool take_candidate(struct objects *o, struct candidate *c)
 	if (c->get.rc == RC_NOT_FOUND && o->now_us - c->modified_us < o->hole_us)
 		return false;	/* being copied here, perhaps */
 	_cleanup_(event_release) struct event e = EVENT_INIT;
-	bool good = c->get.rc == RC_OK && layout_check_event(c->get.buf, c->get.len, o->r.dir.type, o->r.dir.id, c->number, &e,
-							      NULL) == RC_OK;
-	/* an index entry whose event says another id is not that event's; one without id has its entry's */
+	bool good = c->get.rc == RC_OK &&
+		    layout_check_event(c->get.buf, c->get.len, o->r.dir.type, o->r.dir.id,
+				       c->number, &e, NULL) == RC_OK;
+	/*
+	 * an index entry whose event says another id is not that event's; one without id has its
+	 * entry's
+	 */
 	if (good && (c->event_id ? e.event_id && strcmp(e.event_id, c->event_id) : !e.event_id))
 		good = false;
 	return !good || add_event(o, c, &e) == RC_OK;
@@ -219,8 +240,8 @@ static bool take_entry(void *arg, const struct layout_entry *entry)
 	struct catalog_event known;
 	bool same = false;
 	if (entry->number <= o->r.dir.head &&
-	    view_refresh_look(&o->r, entry->number, entry->event_id, &known, &same) == RC_OK && known.settled &&
-	    (same || !o->indexed)) {
+	    view_refresh_look(&o->r, entry->number, entry->event_id, &known, &same) == RC_OK &&
+	    known.settled && (same || !o->indexed)) {
 		/* keep the order: what waits comes before */
 		if (o->n)
 			flush(o);
@@ -230,8 +251,11 @@ static bool take_entry(void *arg, const struct layout_entry *entry)
 	}
 	struct candidate *c = &o->batch[o->n++];
 	*c = (struct candidate){
-		.number = entry->number, .recorded_us = entry->recorded_us, .modified_us = entry->modified_us,
-		.key = strdup(entry->key), .event_id = entry->event_id ? strdup(entry->event_id) : NULL,
+		.number = entry->number,
+		.recorded_us = entry->recorded_us,
+		.modified_us = entry->modified_us,
+		.key = strdup(entry->key),
+		.event_id = entry->event_id ? strdup(entry->event_id) : NULL,
 	};
 	if (!c->key || (entry->event_id && !c->event_id))
 		o->r.rc = rc_fail(RC_NO_MEMORY, &o->r.why, "no memory for an entry");
@@ -240,13 +264,17 @@ static bool take_entry(void *arg, const struct layout_entry *entry)
 	return !o->stopped && o->r.rc == RC_OK;
 }
 
-enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hole_us, bool passing, struct why *why)
+enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hole_us, bool passing,
+			    struct why *why)
 {
 	_cleanup_(freep) struct objects *o = calloc(1, sizeof(*o));
 	if (!o)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for a refresh");
-	*o = (struct objects){ .r.v = v, .indexed = v->src.layout == LAYOUT_INDEXED, .passing = passing,
-			       .now_us = clock_wall_us(), .hole_us = hole_us };
+	*o = (struct objects){ .r.v = v,
+			       .indexed = v->src.layout == LAYOUT_INDEXED,
+			       .passing = passing,
+			       .now_us = clock_wall_us(),
+			       .hole_us = hole_us };
 	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc rc = catalog_dir_get(conn, dir->row, &o->r.dir, why);
 	catalog_done(v->catalog, conn);
@@ -254,7 +282,8 @@ enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hol
 		return rc;
 	o->r.firm = o->r.dir.known_to;
 	o->r.next = o->r.firm + 1;
-	rc = layout_list_stream(v->src.objects, v->src.layout, dir->type, dir->id, o->r.firm, take_entry, o, &o->r.why);
+	rc = layout_list_stream(v->src.objects, v->src.layout, dir->type, dir->id, o->r.firm,
+				take_entry, o, &o->r.why);
 	if (rc != RC_OK && o->r.rc == RC_OK)
 		o->r.rc = rc;
 	if (o->r.rc == RC_OK)
@@ -308,7 +337,8 @@ static enum rc end_children(struct children *c, enum rc rc, struct why *why)
 enum rc view_objects_children(struct view *v, const struct catalog_dir *dir, struct why *why)
 {
 	struct children c = { .v = v, .parent = dir, .why = why };
-	enum rc rc = layout_list_children(v->src.objects, v->src.layout, dir->depth ? dir->type : NULL,
+	enum rc rc = layout_list_children(v->src.objects, v->src.layout,
+					  dir->depth ? dir->type : NULL,
 					  dir->depth >= 2 ? dir->id : NULL, take_child, &c, why);
 	return end_children(&c, rc, why);
 }
@@ -349,7 +379,8 @@ static bool take_any_entry(void *arg, const struct layout_entry *entry)
 	return false;
 }
 
-enum rc view_objects_find(struct view *v, const struct catalog_dir *parent, const char *name, struct catalog_dir *out, struct why *why)
+enum rc view_objects_find(struct view *v, const struct catalog_dir *parent, const char *name,
+			  struct catalog_dir *out, struct why *why)
 {
 	_cleanup_(buf_release) struct buf part = BUF_INIT, id = BUF_INIT;
 	bool found = false;
@@ -363,9 +394,12 @@ enum rc view_objects_find(struct view *v, const struct catalog_dir *parent, cons
 		return rc_fail(RC_NO_MEMORY, why, "no memory");
 
 	const char *type = parent->depth ? parent->type : buf_text(&part);
-	enum rc rc = layout_list_children(v->src.objects, v->src.layout, type, parent->depth ? buf_text(&id) : NULL, take_any, &found, why);
+	enum rc rc = layout_list_children(v->src.objects, v->src.layout, type,
+					  parent->depth ? buf_text(&id) : NULL, take_any, &found,
+					  why);
 	if (rc == RC_OK && !found && parent->depth)
-		rc = layout_list_stream(v->src.objects, v->src.layout, type, buf_text(&id), 0, take_any_entry, &found, why);
+		rc = layout_list_stream(v->src.objects, v->src.layout, type, buf_text(&id), 0,
+					take_any_entry, &found, why);
 	if (rc != RC_OK)
 		return rc;
 	if (!found)

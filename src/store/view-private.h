@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the rooms of the view share: view.c, view-refresh.c, view-ledger.c, view-objects.c, view-list.c, view-stream.c. */
+/*
+ * What the rooms of the view share: view.c, view-refresh.c, view-ledger.c, view-objects.c,
+ * view-list.c, view-stream.c …
+ */
 #ifndef EVFS_STORE_VIEW_PRIVATE_H
 #define EVFS_STORE_VIEW_PRIVATE_H
 
@@ -10,7 +13,8 @@
 #include "store/view.h"
 
 /*
- * When was it last asked whether a directory has more? A fixed table: what is pushed out counts as never asked.
+ * When was it last asked whether a directory has more? A fixed table: what is pushed out counts
+ * as never asked.
  */
 #define FRESH_SETS 4096
 #define FRESH_WAYS 4
@@ -43,7 +47,10 @@ struct view_names {
 	} slots[NAME_SLOTS];
 };
 
-/* Where the objects of native streams lie, so that reading a settled event needs nothing of the catalog. */
+/*
+ * Where the objects of native streams lie, so that reading a settled event needs nothing of the
+ * catalog.
+ */
 #define PREFIX_SLOTS 64
 struct view_prefixes {
 	pthread_mutex_t lock;	/* guards slots */
@@ -77,21 +84,28 @@ struct view {
 	struct view_names names;
 	struct view_prefixes prefixes;
 	struct view_texts texts;
-	_Atomic uint64_t seeding_until;	/* it was not, and is not asked again before (clock_boot_ms) */
-	atomic_bool complete;	/* the ledger was seen wholly re-seeded, and no change of its identity since */
+	atomic_bool complete;	/* the ledger was seen wholly re-seeded, under this identity */
+	_Atomic uint64_t seeding_until;	/* it was not: not asked again before (clock_boot_ms) */
 };
 
 /* ------------------------------------------------------------------ view-fresh.c */
 
 void view_fresh_init(struct view_fresh *f);
 void view_fresh_destroy(struct view_fresh *f);
-/* Is an answer older than fresh_ms? Then *ask is the question. id "" is a type's own directory, both "" the root. */
-bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms, struct fresh_ask *ask);
+/*
+ * Is an answer older than fresh_ms? Then *ask is the question. id "" is a type's own directory,
+ * both "" the root.
+ */
+bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms,
+		    struct fresh_ask *ask);
 void view_fresh_answered(struct view_fresh *f, const struct fresh_ask *ask, bool known);
 /* The same for the list of streams. */
 bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask);
 void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *ask);
-/* Is it time to look for directories below? cost_ms is how long the last look took: expensive ones are rarer. */
+/*
+ * Is it time to look for directories below? cost_ms is how long the last look took: expensive
+ * ones are rarer.
+ */
 bool view_fresh_children(struct view_fresh *f, const struct fresh_ask *ask);
 void view_fresh_children_seen(struct view_fresh *f, const struct fresh_ask *ask, uint64_t cost_ms);
 void view_fresh_touch(struct view_fresh *f, const char *type, const char *id);
@@ -99,17 +113,24 @@ void view_fresh_forget(struct view_fresh *f);
 
 /* ------------------------------------------------------------------ view-refresh.c */
 
-/* Ask whether there is more in a directory, if it is time. *dir is as the catalog has it then, also where asking failed. */
+/*
+ * Ask whether there is more in a directory, if it is time. *dir is as the catalog has it then,
+ * also where asking failed.
+ */
 enum rc view_refresh_dir(struct view *v, struct catalog_dir *dir, struct why *why) _must_check_;
 /* Learn of streams that were made: ledger, or (below parent) the objects. */
-enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, struct why *why) _must_check_;
+enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, struct why *why)
+	_must_check_;
 /* Every stream that ledger or objects name is in the catalog; refresh all of them too. */
 enum rc view_refresh_all(struct view *v, struct why *why) _must_check_;
 
-/* A refresh of one stream under way: a write transaction is begun when there is something to write. */
+/*
+ * A refresh of one stream under way: a write transaction is begun when there is something to
+ * write.
+ */
 struct view_refresh {
 	struct view *v;
-	struct catalog_dir dir;		/* as the catalog has it, plus what is changed and not saved */
+	struct catalog_dir dir; /* as the catalog has it, plus what is changed and not saved */
 	struct catalog_conn *conn;	/* NULL: nothing written so far */
 	uint64_t next;			/* the number that continues what is known */
 	uint64_t firm;			/* all up to here is firm or void */
@@ -119,32 +140,44 @@ struct view_refresh {
 };
 /* Begin writing, with the row as it is now. */
 enum rc view_refresh_begin(struct view_refresh *r);
-/* An event as the catalog has it under a number; RC_NOT_FOUND. event_id (may be NULL): *same_r says whether it is this one, in any fork. */
-enum rc view_refresh_look(struct view_refresh *r, uint64_t number, const char *event_id, struct catalog_event *out, bool *same_r);
+/*
+ * An event as the catalog has it under a number; RC_NOT_FOUND. event_id (may be NULL): *same_r
+ * says whether it is this one, in any fork.
+ */
+enum rc view_refresh_look(struct view_refresh *r, uint64_t number, const char *event_id,
+			  struct catalog_event *out, bool *same_r);
 enum rc view_refresh_add(struct view_refresh *r, const struct catalog_new *e);
 /* Save and commit what was written so far; writing may begin again. */
 enum rc view_refresh_keep(struct view_refresh *r);
 /* Save and commit, or roll back where r->rc says so. */
 enum rc view_refresh_end(struct view_refresh *r, struct why *why) _must_check_;
 
-/* ------------------------------------------------------------------ view-ledger.c, view-objects.c */
+/* ------------------------------------------------------------ view-ledger.c, view-objects.c */
 
 /* RC_FENCED: *fenced_stream_r as ledger_read. */
-enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r, struct why *why) _must_check_;
+enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r,
+			   struct why *why) _must_check_;
 enum rc view_ledger_streams(struct view *v, struct why *why) _must_check_;
-/* hole_us: how old the event behind a hole must be to be shown. passing: holes that are old enough count as known. */
-enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hole_us, bool passing, struct why *why) _must_check_;
-enum rc view_objects_children(struct view *v, const struct catalog_dir *dir, struct why *why) _must_check_;
+/*
+ * hole_us: how old the event behind a hole must be to be shown. passing: holes that are old
+ * enough count as known.
+ */
+enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hole_us, bool passing,
+			    struct why *why) _must_check_;
+enum rc view_objects_children(struct view *v, const struct catalog_dir *dir, struct why *why)
+	_must_check_;
 enum rc view_objects_streams(struct view *v, struct why *why) _must_check_;
 /* Does any object stand below this path? RC_NOT_FOUND: none. The row is made. */
-enum rc view_objects_find(struct view *v, const struct catalog_dir *parent, const char *name, struct catalog_dir *out, struct why *why) _must_check_;
+enum rc view_objects_find(struct view *v, const struct catalog_dir *parent, const char *name,
+			  struct catalog_dir *out, struct why *why) _must_check_;
 
 /* ------------------------------------------------------------------ view-entry.c */
 
 /* From the catalog's rows to what is shown. */
 void view_entry_dir(const struct view *v, const struct catalog_dir *from, struct view_dir *out);
-enum rc view_entry_event(struct view *v, struct catalog_conn *conn, const struct catalog_event *from, struct view_event *out,
-			 struct why *why) _must_check_;
+enum rc view_entry_event(struct view *v, struct catalog_conn *conn,
+			 const struct catalog_event *from, struct view_event *out, struct why *why)
+	_must_check_;
 
 /* ------------------------------------------------------------------ view-body.c */
 
@@ -157,11 +190,19 @@ struct view_body {
 };
 void view_body_release(struct view_body *items, size_t n);
 /* Fill in the keys. */
-enum rc view_body_keys(struct view *v, struct catalog_conn *conn, const struct catalog_dir *dir, struct view_body *items, size_t n,
-		       struct why *why) _must_check_;
-/* Append the body of a settled native event. RC_NOT_FOUND: look it up, then read it as the others. */
-enum rc view_body_settled(struct view *v, const struct view_event *e, struct buf *out, struct why *why) _must_check_;
-/* Read the bodies, in parallel where that helps. Those that are not yet in the object store come from the ledger. */
-enum rc view_body_read(struct view *v, const struct catalog_dir *dir, struct view_body *items, size_t n, struct why *why) _must_check_;
+enum rc view_body_keys(struct view *v, struct catalog_conn *conn, const struct catalog_dir *dir,
+		       struct view_body *items, size_t n, struct why *why) _must_check_;
+/*
+ * Append the body of a settled native event. RC_NOT_FOUND: look it up, then read it as the
+ * others.
+ */
+enum rc view_body_settled(struct view *v, const struct view_event *e, struct buf *out,
+			  struct why *why) _must_check_;
+/*
+ * Read the bodies, in parallel where that helps. Those that are not yet in the object store come
+ * from the ledger.
+ */
+enum rc view_body_read(struct view *v, const struct catalog_dir *dir, struct view_body *items,
+		       size_t n, struct why *why) _must_check_;
 
 #endif

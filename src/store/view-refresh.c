@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* view-refresh.c - when is the ledger asked, when are the objects, and how what they say gets into the catalog. */
+/*
+ * view-refresh.c - when is the ledger asked, when are the objects, and how what they say gets
+ * into the catalog.
+ */
 #include "config.h"
 #include "store/view-private.h"
 
@@ -8,7 +11,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* While the ledger is not wholly seeded an object behind a hole this old is shown: settled rows stay about as long. */
+/*
+ * While the ledger is not wholly seeded an object behind a hole this old is shown: settled rows
+ * stay about as long.
+ */
 #define HOLE_SEEDING_US (15 * 60 * INT64_C(1000000))
 
 /* How often the ledger is asked whether it is seeded by now. */
@@ -26,8 +32,8 @@ enum rc view_refresh_begin(struct view_refresh *r)
 	return r->rc;
 }
 
-static enum rc look(struct view_refresh *r, struct catalog_conn *conn, uint64_t number, const char *event_id,
-		    struct catalog_event *out, bool *same_r)
+static enum rc look(struct view_refresh *r, struct catalog_conn *conn, uint64_t number,
+		    const char *event_id, struct catalog_event *out, bool *same_r)
 {
 	*same_r = false;
 	enum rc rc = catalog_event_get(conn, r->dir.row, number, 1, out, &r->why);
@@ -38,13 +44,15 @@ static enum rc look(struct view_refresh *r, struct catalog_conn *conn, uint64_t 
 		buf_release(&known);
 		if (*same_r)
 			*out = e;
-		else if (rc == RC_OK && catalog_event_get(conn, e.dir, number, e.fork + 1, &e, NULL) != RC_OK)
+		else if (rc == RC_OK &&
+			 catalog_event_get(conn, e.dir, number, e.fork + 1, &e, NULL) != RC_OK)
 			break;
 	}
 	return rc;
 }
 
-enum rc view_refresh_look(struct view_refresh *r, uint64_t number, const char *event_id, struct catalog_event *out, bool *same_r)
+enum rc view_refresh_look(struct view_refresh *r, uint64_t number, const char *event_id,
+			  struct catalog_event *out, bool *same_r)
 {
 	if (r->conn)
 		return look(r, r->conn, number, event_id, out, same_r);
@@ -80,11 +88,13 @@ enum rc view_refresh_keep(struct view_refresh *r)
 
 enum rc view_refresh_end(struct view_refresh *r, struct why *why)
 {
-	if (r->rc == RC_OK && r->firm > r->dir.known_to && view_refresh_begin(r) == RC_OK && r->firm > r->dir.known_to)
+	if (r->rc == RC_OK && r->firm > r->dir.known_to && view_refresh_begin(r) == RC_OK &&
+	    r->firm > r->dir.known_to)
 		r->dir.known_to = r->firm;
 	view_refresh_keep(r);
 	if (r->rc == RC_OK && r->moved)
-		log_warning("view: late events came in front of others, the stream was put together anew stream=%s/%s events=%zu",
+		log_warning("view: late events came in front of others, the stream was put "
+			    "together anew stream=%s/%s events=%zu",
 			    r->dir.type, r->dir.id, r->moved);
 	return r->rc == RC_OK ? RC_OK : rc_fail(r->rc, why, "%s", r->why.text);
 }
@@ -100,7 +110,8 @@ static bool is_seeding(struct view *v)
 	uint64_t now = clock_boot_ms();
 	if (now < atomic_load(&v->seeding_until))
 		return true;
-	if (ledger_state(v->src.ledger, &state, NULL) != RC_OK || !state.complete || strcmp(state.identity, state.written)) {
+	if (ledger_state(v->src.ledger, &state, NULL) != RC_OK || !state.complete ||
+	    strcmp(state.identity, state.written)) {
 		atomic_store(&v->seeding_until, now + SEEDING_MS);
 		return true;
 	}
@@ -116,7 +127,9 @@ static enum rc ask_events(struct view *v, struct catalog_dir *dir, struct why *w
 	if (rc != RC_FENCED)
 		return rc;
 	atomic_store(&v->complete, false);
-	rc = v->src.seed ? v->src.seed(v->src.arg, fenced_stream ? dir->type : NULL, fenced_stream ? dir->id : NULL, why) : RC_FENCED;
+	rc = v->src.seed ? v->src.seed(v->src.arg, fenced_stream ? dir->type : NULL,
+				       fenced_stream ? dir->id : NULL, why)
+			 : RC_FENCED;
 	return rc == RC_OK ? view_ledger_events(v, dir, &fenced_stream, why) : rc;
 }
 
@@ -141,17 +154,20 @@ enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, s
 	if (v->src.ledger && rc == RC_OK && !is_seeding(v))
 		return RC_OK;
 	/* below a type the objects are looked at with the events */
-	if (parent->depth >= 2 || !view_fresh_ask(&v->fresh, parent->type, parent->id, v->fresh_ms, &ask))
+	if (parent->depth >= 2 ||
+	    !view_fresh_ask(&v->fresh, parent->type, parent->id, v->fresh_ms, &ask))
 		return RC_OK;
 	rc = view_objects_children(v, parent, why);
 	view_fresh_answered(&v->fresh, &ask, true);
 	return rc;
 }
 
-static enum rc look_at_objects(struct view *v, struct catalog_dir *dir, const struct fresh_ask *ask, struct why *why)
+static enum rc look_at_objects(struct view *v, struct catalog_dir *dir, const struct fresh_ask *ask,
+			       struct why *why)
 {
 	bool alone = !v->src.ledger;
-	enum rc rc = view_objects_events(v, dir, alone ? v->gap_wait_us : HOLE_SEEDING_US, alone, why);
+	enum rc rc = view_objects_events(v, dir, alone ? v->gap_wait_us : HOLE_SEEDING_US, alone,
+					 why);
 	if (rc != RC_OK || !view_fresh_children(&v->fresh, ask))
 		return rc;
 	uint64_t start = clock_boot_ms();
@@ -161,10 +177,11 @@ static enum rc look_at_objects(struct view *v, struct catalog_dir *dir, const st
 }
 
 /*
- * A directory that may be a stream, and may have others below it. What the ledger can't say now, the objects may:
- * its failure is one only where they fail too.
+ * A directory that may be a stream, and may have others below it. What the ledger can't say now,
+ * the objects may: its failure is one only where they fail too.
  */
-static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *asked_r, struct why *why)
+static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *asked_r,
+			      struct why *why)
 {
 	struct fresh_ask ask;
 	*asked_r = view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask);

@@ -2,10 +2,11 @@
 /*
  * view-stream.c - the text of events.ndjson.
  *
- * A line has the body's size and one byte more, so that sizes are known without reading bodies: a body that is not compact is made so
- * and filled up with blanks before the newline. Firm text is put together a part at a time (CATALOG_PART) and kept, in the
- * catalog and, of the last parts used, in memory. A stream's last part is kept again when it has grown by a good deal.
- * What is not firm is put together whenever it is read.
+ * A line has the body's size and one byte more, so that sizes are known without reading bodies: a
+ * body that is not compact is made so and filled up with blanks before the newline. Firm text is
+ * put together a part at a time (CATALOG_PART) and kept, in the catalog and, of the last parts
+ * used, in memory. A stream's last part is kept again when it has grown by a good deal. What is
+ * not firm is put together whenever it is read.
  */
 #include "config.h"
 #include "store/view-private.h"
@@ -22,13 +23,15 @@
 /* ------------------------------------------------------------------ text in memory */
 
 /* Append what a slot holds of the stream from offset on. False: nothing. */
-static bool copy_text(struct view_texts *t, const struct catalog_dir *dir, uint64_t offset, size_t len, struct buf *out)
+static bool copy_text(struct view_texts *t, const struct catalog_dir *dir, uint64_t offset,
+		      size_t len, struct buf *out)
 {
 	bool found = false;
 	pthread_mutex_lock(&t->lock);
 	for (size_t i = 0; i < TEXT_SLOTS && !found; i++) {
 		struct text_slot *s = &t->slots[i];
-		found = s->dir == dir->row && s->epoch == dir->epoch && s->start <= offset && offset - s->start < s->text.len;
+		found = s->dir == dir->row && s->epoch == dir->epoch && s->start <= offset &&
+			offset - s->start < s->text.len;
 		if (!found)
 			continue;
 		size_t at = (size_t)(offset - s->start), there = s->text.len - at;
@@ -40,8 +43,8 @@ static bool copy_text(struct view_texts *t, const struct catalog_dir *dir, uint6
 }
 
 /* Keep text (taken) in place of what was used longest ago. */
-static void keep_text(struct view_texts *t, const struct catalog_dir *dir, uint64_t part, uint64_t start, size_t kept,
-		      struct buf *text)
+static void keep_text(struct view_texts *t, const struct catalog_dir *dir, uint64_t part,
+		      uint64_t start, size_t kept, struct buf *text)
 {
 	pthread_mutex_lock(&t->lock);
 	struct text_slot *s = &t->slots[0];
@@ -54,25 +57,32 @@ static void keep_text(struct view_texts *t, const struct catalog_dir *dir, uint6
 		if (other->used < s->used)
 			s = other;
 	}
-	bool better = s->dir != dir->row || s->epoch != dir->epoch || s->part != part || s->text.len < text->len;
+	bool better = s->dir != dir->row || s->epoch != dir->epoch || s->part != part ||
+		      s->text.len < text->len;
 	struct buf old = better ? s->text : *text;
 	if (better)
-		*s = (struct text_slot){ .dir = dir->row, .epoch = dir->epoch, .part = part, .start = start, .kept = kept,
-					  .used = ++t->clock, .text = *text };
+		*s = (struct text_slot){ .dir = dir->row,
+					 .epoch = dir->epoch,
+					 .part = part,
+					 .start = start,
+					 .kept = kept,
+					 .used = ++t->clock,
+					 .text = *text };
 	pthread_mutex_unlock(&t->lock);
 	*text = (struct buf)BUF_INIT;
 	buf_release(&old);
 }
 
 /* What there is of a part already, so that only the rest is to be put together. */
-static bool take_part(struct view_texts *t, const struct catalog_dir *dir, uint64_t part, uint64_t *start_r, size_t *kept_r,
-		      struct buf *out)
+static bool take_part(struct view_texts *t, const struct catalog_dir *dir, uint64_t part,
+		      uint64_t *start_r, size_t *kept_r, struct buf *out)
 {
 	bool found = false;
 	pthread_mutex_lock(&t->lock);
 	for (size_t i = 0; i < TEXT_SLOTS && !found; i++) {
 		struct text_slot *s = &t->slots[i];
-		found = s->dir == dir->row && s->epoch == dir->epoch && s->part == part && s->text.len;
+		found = s->dir == dir->row && s->epoch == dir->epoch && s->part == part &&
+			s->text.len;
 		if (found) {
 			*start_r = s->start;
 			*kept_r = s->kept;
@@ -108,7 +118,8 @@ static enum rc add_line(const struct view_body *b, struct buf *out, struct why *
 	return buf_failed(out) ? rc_fail(RC_NO_MEMORY, why, "no memory for a line") : RC_OK;
 }
 
-static enum rc add_lines(struct view *v, const struct catalog_dir *dir, const struct catalog_event *events, size_t n, struct buf *out,
+static enum rc add_lines(struct view *v, const struct catalog_dir *dir,
+			 const struct catalog_event *events, size_t n, struct buf *out,
 			 struct why *why)
 {
 	_cleanup_(freep) struct view_body *bodies = calloc(n, sizeof(*bodies));
@@ -132,15 +143,20 @@ static uint64_t line_start(const struct catalog_event *e)
 	return e->line_end - e->size - 1;
 }
 
-/* Up to PAGE events from the one at offset on that begin before `end`, firm ones only if firm. *more_r: the next begins at or behind end. */
-static enum rc events_from(struct view *v, const struct catalog_dir *dir, uint64_t offset, uint64_t end, bool firm,
-			   struct catalog_event *out, size_t *n_r, bool *more_r, struct why *why)
+/*
+ * Up to PAGE events from the one at offset on that begin before `end`, firm ones only if firm.
+ * *more_r: the next begins at or behind end.
+ */
+static enum rc events_from(struct view *v, const struct catalog_dir *dir, uint64_t offset,
+			   uint64_t end, bool firm, struct catalog_event *out, size_t *n_r,
+			   bool *more_r, struct why *why)
 {
 	size_t n = 0, kept = 0;
 	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc rc = catalog_event_at(conn, dir, offset, &out[0], why);
 	if (rc == RC_OK)
-		rc = catalog_event_list(conn, dir->row, out[0].number, out[0].fork, out + 1, PAGE - 1, &n, why);
+		rc = catalog_event_list(conn, dir->row, out[0].number, out[0].fork, out + 1,
+					PAGE - 1, &n, why);
 	catalog_done(v->catalog, conn);
 	*more_r = false;
 	if (rc == RC_NOT_FOUND) {
@@ -158,7 +174,8 @@ static enum rc events_from(struct view *v, const struct catalog_dir *dir, uint64
 	return RC_OK;
 }
 
-static enum rc keep_part(struct view *v, const struct catalog_dir *dir, uint64_t part, uint64_t start, const struct buf *text)
+static enum rc keep_part(struct view *v, const struct catalog_dir *dir, uint64_t part,
+			 uint64_t start, const struct buf *text)
 {
 	struct catalog_conn *conn;
 	struct catalog_dir now;
@@ -175,8 +192,8 @@ static enum rc keep_part(struct view *v, const struct catalog_dir *dir, uint64_t
 }
 
 /* What memory or catalog have of a part; where it begins, in any case. */
-static enum rc begin_part(struct view *v, const struct catalog_dir *dir, uint64_t part, uint64_t *start_r, size_t *kept_r,
-			  struct buf *text, struct why *why)
+static enum rc begin_part(struct view *v, const struct catalog_dir *dir, uint64_t part,
+			  uint64_t *start_r, size_t *kept_r, struct buf *text, struct why *why)
 {
 	*kept_r = 0;
 	if (take_part(&v->texts, dir, part, start_r, kept_r, text))
@@ -200,10 +217,11 @@ static enum rc begin_part(struct view *v, const struct catalog_dir *dir, uint64_
 }
 
 /*
- * Put the firm text of the part together in which the line at offset begins, as far as it goes, and keep it.
- * *reached_r: offset is in it.
+ * Put the firm text of the part together in which the line at offset begins, as far as it goes,
+ * and keep it. *reached_r: offset is in it.
  */
-static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t offset, bool *reached_r, struct why *why)
+static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t offset,
+			 bool *reached_r, struct why *why)
 {
 	_cleanup_(freep) struct catalog_event *events = malloc(PAGE * sizeof(*events));
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
@@ -216,7 +234,8 @@ static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t
 	if (rc != RC_OK || !n || !events[0].settled)
 		return rc;
 
-	uint64_t part = line_start(&events[0]) / CATALOG_PART, end = (part + 1) * CATALOG_PART, start = part * CATALOG_PART;
+	uint64_t part = line_start(&events[0]) / CATALOG_PART, end = (part + 1) * CATALOG_PART,
+		 start = part * CATALOG_PART;
 	rc = begin_part(v, dir, part, &start, &kept, &text, why);
 	if (rc != RC_OK)
 		return rc;
@@ -235,8 +254,12 @@ static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t
 	return RC_OK;
 }
 
-/* Text that is not firm, for this once: the line at offset and those behind it, as far as len goes. */
-static enum rc make_loose(struct view *v, const struct catalog_dir *dir, uint64_t offset, size_t len, struct buf *out, struct why *why)
+/*
+ * Text that is not firm, for this once: the line at offset and those behind it, as far as len
+ * goes.
+ */
+static enum rc make_loose(struct view *v, const struct catalog_dir *dir, uint64_t offset,
+			  size_t len, struct buf *out, struct why *why)
 {
 	_cleanup_(freep) struct catalog_event *events = malloc(PAGE * sizeof(*events));
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
@@ -256,7 +279,8 @@ static enum rc make_loose(struct view *v, const struct catalog_dir *dir, uint64_
 	return RC_OK;
 }
 
-static enum rc load_part(struct view *v, const struct catalog_dir *dir, uint64_t offset, struct why *why)
+static enum rc load_part(struct view *v, const struct catalog_dir *dir, uint64_t offset,
+			 struct why *why)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	uint64_t part, start;
@@ -268,7 +292,8 @@ static enum rc load_part(struct view *v, const struct catalog_dir *dir, uint64_t
 	return rc;
 }
 
-enum rc view_read_stream(struct view *v, int64_t row, uint64_t offset, size_t len, struct buf *out, struct why *why)
+enum rc view_read_stream(struct view *v, int64_t row, uint64_t offset, size_t len, struct buf *out,
+			 struct why *why)
 {
 	struct catalog_dir dir;
 	struct catalog_conn *conn = catalog_read(v->catalog);
@@ -282,7 +307,8 @@ enum rc view_read_stream(struct view *v, int64_t row, uint64_t offset, size_t le
 			rc = load_part(v, &dir, offset, why);
 			if (rc == RC_NOT_FOUND)
 				rc = make_part(v, &dir, offset, &reached, why);
-			if (rc == RC_OK && (!reached || !copy_text(&v->texts, &dir, offset, len, out)))
+			if (rc == RC_OK &&
+			    (!reached || !copy_text(&v->texts, &dir, offset, len, out)))
 				rc = make_loose(v, &dir, offset, len, out, why);
 		}
 		if (rc == RC_OK && buf_failed(out))

@@ -59,7 +59,8 @@ static enum rc drop_soft(struct catalog_conn *conn, size_t *dropped_r, struct wh
 			return rc;
 	}
 	row = 0;
-	while (rc == RC_NOT_FOUND && (rc = catalog_dir_next_stream(conn, row, &dir, why)) == RC_OK) {
+	while (rc == RC_NOT_FOUND &&
+	       (rc = catalog_dir_next_stream(conn, row, &dir, why)) == RC_OK) {
 		row = dir.row;
 		if (!dir.events)
 			rc = catalog_dir_hide(conn, &dir, why);
@@ -77,7 +78,8 @@ static enum rc check_identity(struct view *v, size_t *dropped_r, struct why *why
 	char now[2 * LEDGER_IDENTITY_MAX + 32] = "";
 	size_t dropped = 0;
 	if (v->src.ledger && ledger_state(v->src.ledger, &state, NULL) == RC_OK)
-		snprintf(now, sizeof(now), "%" PRIu64 " %s %s", state.seeding, state.identity, state.written);
+		snprintf(now, sizeof(now), "%" PRIu64 " %s %s", state.seeding, state.identity,
+			 state.written);
 
 	_cleanup_(buf_release) struct buf seen = BUF_INIT;
 	struct catalog_conn *conn;
@@ -97,13 +99,16 @@ static enum rc check_identity(struct view *v, size_t *dropped_r, struct why *why
 	}
 	rc = catalog_commit(v->catalog, conn, why);
 	if (rc == RC_OK && dropped)
-		log_info("view: the ledger was seeded anew, events that were not yet stored are asked for again events=%zu", dropped);
+		log_info("view: the ledger was seeded anew, events that were not yet stored are "
+			 "asked for again events=%zu",
+			 dropped);
 	if (rc == RC_OK && dropped_r)
 		*dropped_r = dropped;
 	return rc;
 }
 
-enum rc view_new(struct view **out, const struct view_source *source, const struct view_options *options, struct why *why)
+enum rc view_new(struct view **out, const struct view_source *source,
+		 const struct view_options *options, struct why *why)
 {
 	_cleanup_(view_freep) struct view *v = calloc(1, sizeof(*v));
 	if (!v)
@@ -167,12 +172,14 @@ static enum rc get_dir(struct view *v, int64_t row, struct catalog_dir *out, str
 }
 
 /* Only what is shown is there. */
-static enum rc find_dir(struct view *v, int64_t parent, const char *name, struct catalog_dir *out, struct why *why)
+static enum rc find_dir(struct view *v, int64_t parent, const char *name, struct catalog_dir *out,
+			struct why *why)
 {
 	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc rc = catalog_dir_find(conn, parent, name, out, why);
 	catalog_done(v->catalog, conn);
-	return rc == RC_OK && !out->shown ? rc_fail(RC_NOT_FOUND, why, "no directory '%s'", name) : rc;
+	return rc == RC_OK && !out->shown ? rc_fail(RC_NOT_FOUND, why, "no directory '%s'", name)
+					  : rc;
 }
 
 /* Do the objects know streams that the ledger does not name? */
@@ -181,14 +188,16 @@ static bool objects_know_more(struct view *v)
 	return !v->src.ledger || !atomic_load(&v->complete);
 }
 
-enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct view_dir *out, struct why *why)
+enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct view_dir *out,
+			struct why *why)
 {
 	struct catalog_dir dir, above;
 	enum rc rc = find_dir(v, parent, name, &dir, why);
 	if (rc == RC_NOT_FOUND) {
 		rc = get_dir(v, parent, &above, why);
-		if (rc == RC_OK)
-			rc = view_refresh_streams(v, &above, why);
+		if (rc != RC_OK)
+			return rc;
+		rc = view_refresh_streams(v, &above, why);
 		if (rc == RC_OK)
 			rc = find_dir(v, parent, name, &dir, why);
 		if (rc == RC_NOT_FOUND && objects_know_more(v))
@@ -199,7 +208,8 @@ enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct
 	return rc;
 }
 
-enum rc view_get_dir(struct view *v, int64_t row, bool refresh, struct view_dir *out, struct why *why)
+enum rc view_get_dir(struct view *v, int64_t row, bool refresh, struct view_dir *out,
+		     struct why *why)
 {
 	struct catalog_dir dir;
 	enum rc rc = get_dir(v, row, &dir, why);
@@ -211,7 +221,8 @@ enum rc view_get_dir(struct view *v, int64_t row, bool refresh, struct view_dir 
 	return rc;
 }
 
-static enum rc find_path(struct view *v, const char *type, const char *id, struct catalog_dir *out, struct why *why)
+static enum rc find_path(struct view *v, const char *type, const char *id, struct catalog_dir *out,
+			 struct why *why)
 {
 	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc rc = catalog_dir_path(conn, type, id, false, out, why);
@@ -227,11 +238,13 @@ static bool take_any(void *arg, const struct layout_entry *entry)
 }
 
 /* A stream that only its objects name so far. */
-static enum rc find_objects(struct view *v, const char *type, const char *id, struct catalog_dir *out, struct why *why)
+static enum rc find_objects(struct view *v, const char *type, const char *id,
+			    struct catalog_dir *out, struct why *why)
 {
 	bool found = false;
 	struct catalog_conn *conn;
-	enum rc rc = layout_list_stream(v->src.objects, v->src.layout, type, id, 0, take_any, &found, why);
+	enum rc rc = layout_list_stream(v->src.objects, v->src.layout, type, id, 0, take_any,
+					&found, why);
 	if (rc != RC_OK || !found)
 		return rc == RC_OK ? rc_fail(RC_NOT_FOUND, why, "no stream '%s/%s'", type, id) : rc;
 	rc = catalog_write(v->catalog, &conn, why);
@@ -244,7 +257,8 @@ static enum rc find_objects(struct view *v, const char *type, const char *id, st
 	return rc;
 }
 
-enum rc view_find_stream(struct view *v, const char *type, const char *id, bool refresh, struct view_dir *out, struct why *why)
+enum rc view_find_stream(struct view *v, const char *type, const char *id, bool refresh,
+			 struct view_dir *out, struct why *why)
 {
 	struct catalog_dir dir, root = { .row = VIEW_ROOT };
 	enum rc rc = key_check_stream(type, id, why);
@@ -272,23 +286,28 @@ enum rc view_find_stream(struct view *v, const char *type, const char *id, bool 
 	return rc;
 }
 
-enum rc view_stream_of(struct view *v, int64_t row, struct buf *type, struct buf *id, struct why *why)
+enum rc view_stream_of(struct view *v, int64_t row, struct buf *type, struct buf *id,
+		       struct why *why)
 {
 	struct catalog_dir dir;
 	enum rc rc = get_dir(v, row, &dir, why);
 	if (rc != RC_OK)
 		return rc;
 	if (dir.depth < 2)
-		return rc_fail(RC_INVALID, why, "%s is no aggregate", dir.depth ? "an aggregate type" : "the root");
+		return rc_fail(RC_INVALID, why, "%s is no aggregate",
+			       dir.depth ? "an aggregate type" : "the root");
 	buf_add_text(type, dir.type);
 	buf_add_text(id, dir.id);
-	return buf_failed(type) || buf_failed(id) ? rc_fail(RC_NO_MEMORY, why, "no memory for a stream's name") : RC_OK;
+	return buf_failed(type) || buf_failed(id)
+		       ? rc_fail(RC_NO_MEMORY, why, "no memory for a stream's name")
+		       : RC_OK;
 }
 
 /* ------------------------------------------------------------------ events */
 
 /* The event with this name among those with its number; RC_NOT_FOUND. */
-static enum rc find_event(struct view *v, int64_t dir, const char *name, struct view_event *out, struct why *why)
+static enum rc find_event(struct view *v, int64_t dir, const char *name, struct view_event *out,
+			  struct why *why)
 {
 	char *end;
 	uint64_t number = strtoull(name, &end, 10);
@@ -312,7 +331,8 @@ static enum rc find_event(struct view *v, int64_t dir, const char *name, struct 
 	return rc == RC_NOT_FOUND ? rc_fail(rc, why, "no event '%s'", name) : rc;
 }
 
-enum rc view_lookup_event(struct view *v, int64_t dir, const char *name, struct view_event *out, struct why *why)
+enum rc view_lookup_event(struct view *v, int64_t dir, const char *name, struct view_event *out,
+			  struct why *why)
 {
 	struct catalog_dir row;
 	enum rc rc = find_event(v, dir, name, out, why);
@@ -324,7 +344,8 @@ enum rc view_lookup_event(struct view *v, int64_t dir, const char *name, struct 
 	return rc == RC_OK ? find_event(v, dir, name, out, why) : rc;
 }
 
-enum rc view_get_event(struct view *v, int64_t dir, uint32_t ordinal, struct view_event *out, struct why *why)
+enum rc view_get_event(struct view *v, int64_t dir, uint32_t ordinal, struct view_event *out,
+		       struct why *why)
 {
 	struct catalog_event e;
 	struct catalog_conn *conn = catalog_read(v->catalog);
@@ -335,7 +356,8 @@ enum rc view_get_event(struct view *v, int64_t dir, uint32_t ordinal, struct vie
 	return rc;
 }
 
-enum rc view_event_numbered(struct view *v, int64_t dir, uint64_t number, struct view_event *out, struct why *why)
+enum rc view_event_numbered(struct view *v, int64_t dir, uint64_t number, struct view_event *out,
+			    struct why *why)
 {
 	struct catalog_event e;
 	struct catalog_conn *conn = catalog_read(v->catalog);
@@ -347,15 +369,15 @@ enum rc view_event_numbered(struct view *v, int64_t dir, uint64_t number, struct
 }
 
 /* The rows behind an event that was shown; RC_NOT_FOUND: it is gone. */
-static enum rc find_rows(struct catalog_conn *conn, const struct view_event *e, struct catalog_dir *dir, struct catalog_event *event,
-			 struct why *why)
+static enum rc find_rows(struct catalog_conn *conn, const struct view_event *e,
+			 struct catalog_dir *dir, struct catalog_event *event, struct why *why)
 {
 	enum rc rc = catalog_event_ordinal(conn, e->dir, e->ordinal, event, why);
 	return rc == RC_OK ? catalog_dir_get(conn, e->dir, dir, why) : rc;
 }
 
-enum rc view_event_facts(struct view *v, const struct view_event *e, struct buf *key, struct buf *event_id, struct buf *event_type,
-			 struct why *why)
+enum rc view_event_facts(struct view *v, const struct view_event *e, struct buf *key,
+			 struct buf *event_id, struct buf *event_type, struct why *why)
 {
 	struct catalog_dir dir;
 	struct view_body body = { .key = BUF_INIT };
@@ -364,19 +386,22 @@ enum rc view_event_facts(struct view *v, const struct view_event *e, struct buf 
 	if (rc == RC_OK && key)
 		rc = view_body_keys(v, conn, &dir, &body, 1, why);
 	if (rc == RC_OK && event_id)
-		rc = catalog_event_texts(conn, e->dir, body.event.number, body.event.fork, event_id, NULL, why);
+		rc = catalog_event_texts(conn, e->dir, body.event.number, body.event.fork, event_id,
+					 NULL, why);
 	if (rc == RC_OK && event_type)
 		rc = catalog_type_text(conn, body.event.type, event_type, why);
 	catalog_done(v->catalog, conn);
 	if (rc == RC_OK && key)
 		buf_add(key, buf_text(&body.key), body.key.len);
 	view_body_release(&body, 1);
-	if (rc == RC_OK && ((key && buf_failed(key)) || (event_id && buf_failed(event_id)) || (event_type && buf_failed(event_type))))
+	if (rc == RC_OK && ((key && buf_failed(key)) || (event_id && buf_failed(event_id)) ||
+			    (event_type && buf_failed(event_type))))
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory for what an event is");
 	return rc;
 }
 
-enum rc view_read_event(struct view *v, const struct view_event *e, struct buf *out, struct why *why)
+enum rc view_read_event(struct view *v, const struct view_event *e, struct buf *out,
+			struct why *why)
 {
 	struct catalog_dir dir;
 	struct view_body body = { .key = BUF_INIT };
@@ -393,7 +418,8 @@ enum rc view_read_event(struct view *v, const struct view_event *e, struct buf *
 	if (rc == RC_OK) {
 		buf_add(out, body.text, body.len);
 		if (buf_failed(out))
-			rc = rc_fail(RC_NO_MEMORY, why, "no memory for an event of %zu bytes", body.len);
+			rc = rc_fail(RC_NO_MEMORY, why, "no memory for an event of %zu bytes",
+				     body.len);
 	}
 	view_body_release(&body, 1);
 	return rc;

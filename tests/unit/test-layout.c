@@ -48,7 +48,8 @@ static void add_foreign(void *arg, const char *key)
 
 static bool add_entry(void *arg, const struct layout_entry *e)
 {
-	buf_printf(arg, "%ju %s %s\n", (uintmax_t)e->number, e->event_id ? e->event_id : "-", e->key);
+	buf_printf(arg, "%ju %s %s\n", (uintmax_t)e->number, e->event_id ? e->event_id : "-",
+		   e->key);
 	return true;
 }
 
@@ -84,7 +85,8 @@ START_TEST(another_format_or_layout_is_refused_with_both_numbers)
 		const char *text, *in_why;
 		enum rc rc;
 	} cases[] = {
-		{ "{\"format\":2,\"layout\":\"native\"}", "format 2, this program knows 1", RC_INVALID },
+		{ "{\"format\":2,\"layout\":\"native\"}", "format 2, this program knows 1",
+		  RC_INVALID },
 		{ "{\"format\":1,\"layout\":\"packed\",\"uuid\":\"x\"}", "'packed'", RC_INVALID },
 		{ "{\"format\":1,\"layout\":\"native\"}", "uuid", RC_CORRUPT },
 		{ "{\"format\":1,", "line 1", RC_CORRUPT },
@@ -100,7 +102,9 @@ END_TEST
 START_TEST(a_mirror_without_store_json_is_told_from_its_objects_with_a_stable_uuid)
 {
 	struct layout_store found, again;
-	put(_i ? "indexes/by-aggregate/A/1/00000000000000000001_x.json" : "streams/A/1/0000000001.json", "{}");
+	put(_i ? "indexes/by-aggregate/A/1/00000000000000000001_x.json"
+	       : "streams/A/1/0000000001.json",
+	    "{}");
 	ck_assert_int_eq(layout_probe(objects, &found, &why), RC_OK);
 	ck_assert_int_eq(found.layout, _i ? LAYOUT_INDEXED : LAYOUT_NATIVE);
 	ck_assert(!found.has_uuid);
@@ -139,9 +143,13 @@ START_TEST(each_native_stream_is_told_once_though_others_lie_below_it)
 	put("streams/A/%2Ey/0000000001.json", "");
 	put("readme", "");
 	put("other/a/b", "");
-	ck_assert_int_eq(layout_list_streams(objects, LAYOUT_NATIVE, add_stream, &got, add_foreign, &why), RC_OK);
-	ck_assert_str_eq(buf_text(&got), "A/.y\nA/x\nA/x/0000000002x\nA/x/0000000003y\nforeign streams/A/x/notes.txt\n"
-			 "foreign readme\nforeign other/a/b\n");
+	ck_assert_int_eq(
+		layout_list_streams(objects, LAYOUT_NATIVE, add_stream, &got, add_foreign, &why),
+		RC_OK);
+	ck_assert_str_eq(
+		buf_text(&got),
+		"A/.y\nA/x\nA/x/0000000002x\nA/x/0000000003y\nforeign streams/A/x/notes.txt\n"
+		"foreign readme\nforeign other/a/b\n");
 }
 END_TEST
 
@@ -154,29 +162,40 @@ START_TEST(only_direct_children_behind_a_number_are_a_native_streams_entries)
 	put("streams/A/x/00000000004.json", "");	/* eleven digits with a zero in front */
 	put("streams/A/x/4.json", "");
 	put("streams/A/x/y/0000000009.json", "");
-	ck_assert_int_eq(layout_list_stream(objects, LAYOUT_NATIVE, "A", "x", 1, add_entry, &got, &why), RC_OK);
-	ck_assert_str_eq(buf_text(&got), "2 - streams/A/x/0000000002.json\n3 - streams/A/x/0000000003.json\n");
+	ck_assert_int_eq(
+		layout_list_stream(objects, LAYOUT_NATIVE, "A", "x", 1, add_entry, &got, &why),
+		RC_OK);
+	ck_assert_str_eq(buf_text(&got),
+			 "2 - streams/A/x/0000000002.json\n3 - streams/A/x/0000000003.json\n");
 }
 END_TEST
 
 START_TEST(indexed_entries_come_by_number_and_id_without_those_of_longer_ids)
 {
 	_cleanup_(buf_release) struct buf got = BUF_INIT;
-	put("indexes/by-aggregate/D/db/00000000000000000000_n.json", "");	/* an event without number */
+	put("indexes/by-aggregate/D/db/00000000000000000000_n.json",
+	    ""); /* an event without number */
 	put("indexes/by-aggregate/D/db/00000000000000000002_b.json", "");
 	put("indexes/by-aggregate/D/db/00000000000000000002_a.json", "");
 	put("indexes/by-aggregate/D/db/00000000000000000010_a.json", "");
 	put("indexes/by-aggregate/D/db/events.json", "");
 	put("indexes/by-aggregate/D/db/branch/00000000000000000001_c.json", "");
-	ck_assert_int_eq(layout_list_stream(objects, LAYOUT_INDEXED, "D", "db", 0, add_entry, &got, &why), RC_OK);
-	ck_assert_str_eq(buf_text(&got), "2 a indexes/by-aggregate/D/db/00000000000000000002_a.json\n"
+	ck_assert_int_eq(
+		layout_list_stream(objects, LAYOUT_INDEXED, "D", "db", 0, add_entry, &got, &why),
+		RC_OK);
+	ck_assert_str_eq(buf_text(&got),
+			 "2 a indexes/by-aggregate/D/db/00000000000000000002_a.json\n"
 			 "2 b indexes/by-aggregate/D/db/00000000000000000002_b.json\n"
 			 "10 a indexes/by-aggregate/D/db/00000000000000000010_a.json\n");
 	buf_reset(&got);
-	ck_assert_int_eq(layout_list_stream(objects, LAYOUT_INDEXED, "D", "db", 2, add_entry, &got, &why), RC_OK);
-	ck_assert_str_eq(buf_text(&got), "10 a indexes/by-aggregate/D/db/00000000000000000010_a.json\n");
+	ck_assert_int_eq(
+		layout_list_stream(objects, LAYOUT_INDEXED, "D", "db", 2, add_entry, &got, &why),
+		RC_OK);
+	ck_assert_str_eq(buf_text(&got),
+			 "10 a indexes/by-aggregate/D/db/00000000000000000010_a.json\n");
 	buf_reset(&got);
-	ck_assert_int_eq(layout_list_streams(objects, LAYOUT_INDEXED, add_stream, &got, NULL, &why), RC_OK);
+	ck_assert_int_eq(layout_list_streams(objects, LAYOUT_INDEXED, add_stream, &got, NULL, &why),
+			 RC_OK);
 	ck_assert_str_eq(buf_text(&got), "D/db\nD/db/branch\n");
 }
 END_TEST
@@ -187,19 +206,28 @@ START_TEST(directories_are_listed_a_level_at_a_time_with_their_own_texts)
 	put("streams/A/x/0000000001.json", "");
 	put("streams/A/%2Ehid/y/0000000001.json", "");
 	put("streams/B%2Fc/z/0000000001.json", "");
-	ck_assert_int_eq(layout_list_children(objects, LAYOUT_NATIVE, NULL, NULL, add_child, &got, &why), RC_OK);
+	ck_assert_int_eq(
+		layout_list_children(objects, LAYOUT_NATIVE, NULL, NULL, add_child, &got, &why),
+		RC_OK);
 	ck_assert_str_eq(buf_text(&got), "A\nB/c\n");
 	buf_reset(&got);
-	ck_assert_int_eq(layout_list_children(objects, LAYOUT_NATIVE, "A", NULL, add_child, &got, &why), RC_OK);
+	ck_assert_int_eq(
+		layout_list_children(objects, LAYOUT_NATIVE, "A", NULL, add_child, &got, &why),
+		RC_OK);
 	ck_assert_str_eq(buf_text(&got), ".hid\nx\n");
 	buf_reset(&got);
-	ck_assert_int_eq(layout_list_children(objects, LAYOUT_NATIVE, "A", ".hid", add_child, &got, &why), RC_OK);
+	ck_assert_int_eq(
+		layout_list_children(objects, LAYOUT_NATIVE, "A", ".hid", add_child, &got, &why),
+		RC_OK);
 	ck_assert_str_eq(buf_text(&got), "y\n");
 }
 END_TEST
 
-#define BODY "{\"event_id\":\"e\",\"event_type\":\"T\",\"aggregate_type\":\"A\",\"aggregate_id\":\"x\",\"occurred_at\":" \
-	"\"2025-01-01T00:00:00Z\",\"actor\":null,\"data\":{},\"metadata\":{},\"schema_version\":\"1\",\"sequence_number\":3}"
+#define BODY                                                                                       \
+	"{\"event_id\":\"e\",\"event_type\":\"T\",\"aggregate_type\":\"A\",\"aggregate_id\":"      \
+	"\"x\",\"occurred_at\":"                                                                   \
+	"\"2025-01-01T00:00:00Z\",\"actor\":null,\"data\":{},\"metadata\":{},\"schema_version\":"  \
+	"\"1\",\"sequence_number\":3}"
 
 START_TEST(an_event_of_another_stream_or_number_is_refused_with_both)
 {
@@ -225,7 +253,8 @@ int main(void)
 	tcase_add_test(tc, an_empty_directory_is_no_store);
 	tcase_add_test(tc, what_was_created_is_probed_as_such_and_not_created_twice);
 	tcase_add_loop_test(tc, another_format_or_layout_is_refused_with_both_numbers, 0, 5);
-	tcase_add_loop_test(tc, a_mirror_without_store_json_is_told_from_its_objects_with_a_stable_uuid, 0, 2);
+	tcase_add_loop_test(
+		tc, a_mirror_without_store_json_is_told_from_its_objects_with_a_stable_uuid, 0, 2);
 	tcase_add_test(tc, a_seeding_is_replaced_only_by_who_read_the_last);
 	tcase_add_test(tc, each_native_stream_is_told_once_though_others_lie_below_it);
 	tcase_add_test(tc, only_direct_children_behind_a_number_are_a_native_streams_entries);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test-view.c - what is shown of a store: over a ledger, over objects alone, and of the captured bucket. */
+/*
+ * test-view.c - what is shown of a store: over a ledger, over objects alone, and of the captured
+ * bucket.
+ */
 #include "config.h"
 
 #include <check.h>
@@ -64,8 +67,12 @@ static enum rc seed_asked(void *arg, const char *type, const char *id, struct wh
 static struct view *open_view(const char *file, const char *uuid, enum layout layout)
 {
 	struct view *v = NULL;
-	struct view_source source = { .objects = objects, .ledger = ledger, .layout = layout, .seed = seed_asked };
-	struct view_options options = { .catalog = file, .uuid = uuid, .fresh_ms = 0, .gap_wait_ms = 60000 };
+	struct view_source source = {
+		.objects = objects, .ledger = ledger, .layout = layout, .seed = seed_asked
+	};
+	struct view_options options = {
+		.catalog = file, .uuid = uuid, .fresh_ms = 0, .gap_wait_ms = 60000
+	};
 	OK(view_new(&v, &source, &options, &why));
 	return v;
 }
@@ -101,7 +108,9 @@ static void teardown(void)
 
 static void put(const char *key, const char *text, int64_t recorded_us)
 {
-	struct object_put p = { .key = key, .buf = text, .len = strlen(text), .recorded_us = recorded_us };
+	struct object_put p = {
+		.key = key, .buf = text, .len = strlen(text), .recorded_us = recorded_us
+	};
 	ck_assert_msg(object_put(objects, &p, 1, 0) == RC_OK, "%s: %s", key, p.why.text);
 }
 
@@ -126,8 +135,12 @@ static void commit(const char *type, const char *id, const char *event_type, con
 	OK(draft_from_document(&doc, &d, &why));
 	clock_uuid(last.event_id);
 	OK(draft_render(&d, type, id, last.event_id, &p, &why));
-	struct ledger_event e = { .event_id = last.event_id, .event_type = event_type, .head = p.head.data, .head_len = p.head.len,
-				  .tail = p.tail.data, .tail_len = p.tail.len };
+	struct ledger_event e = { .event_id = last.event_id,
+				  .event_type = event_type,
+				  .head = p.head.data,
+				  .head_len = p.head.len,
+				  .tail = p.tail.data,
+				  .tail_len = p.tail.len };
 	memcpy(e.digest, p.digest, sizeof(e.digest));
 	struct ledger_append a = { .type = type, .id = id, .events = &e, .n = 1 };
 	OK(ledger_append(ledger, &a, 1, 1000, &why));
@@ -135,7 +148,8 @@ static void commit(const char *type, const char *id, const char *event_type, con
 	last.recorded_us = e.recorded_us;
 	last.stream = a.stream;
 	buf_reset(&last.body);
-	draft_join(p.head.data, p.head.len, p.tail.data, p.tail.len, false, e.recorded_us, e.number, &last.body);
+	draft_join(p.head.data, p.head.len, p.tail.data, p.tail.len, false, e.recorded_us, e.number,
+		   &last.body);
 }
 
 static void deliver(const char *type, const char *id)
@@ -147,7 +161,9 @@ static void deliver(const char *type, const char *id)
 
 static void settle(void)
 {
-	struct ledger_ref ref = { .stream = last.stream, .number = last.number, .event_id = last.event_id };
+	struct ledger_ref ref = { .stream = last.stream,
+				  .number = last.number,
+				  .event_id = last.event_id };
 	OK(ledger_settle(ledger, &ref, 1, &why));
 }
 
@@ -210,12 +226,14 @@ START_TEST(appends_are_seen_at_the_next_look_with_their_bytes)
 	ck_assert_str_eq(ls(d.row), "0000000001-Placed.json ");
 
 	struct view_event e;
-	_cleanup_(buf_release) struct buf type = BUF_INIT, id = BUF_INIT, key = BUF_INIT, event_id = BUF_INIT, event_type = BUF_INIT;
+	_cleanup_(buf_release) struct buf type = BUF_INIT, id = BUF_INIT, key = BUF_INIT,
+					  event_id = BUF_INIT, event_type = BUF_INIT;
 	OK(view_stream_of(view, d.row, &type, &id, &why));
 	ck_assert_str_eq(buf_text(&id), "a/b");
 	ck_assert_int_eq(view_stream_of(view, VIEW_ROOT, &type, &id, &why), RC_INVALID);
 	OK(view_lookup_event(view, d.row, "0000000001-Placed.json", &e, &why));
-	ck_assert_int_eq(view_lookup_event(view, d.row, "0000000001-Paid.json", &e, &why), RC_NOT_FOUND);
+	ck_assert_int_eq(view_lookup_event(view, d.row, "0000000001-Paid.json", &e, &why),
+			 RC_NOT_FOUND);
 	ck_assert_int_eq(view_lookup_event(view, d.row, "1-Placed.json", &e, &why), RC_NOT_FOUND);
 	OK(view_event_facts(view, &e, &key, &event_id, &event_type, &why));
 	ck_assert_str_eq(buf_text(&key), "streams/Order/a/b/0000000001.json");
@@ -297,7 +315,8 @@ START_TEST(the_text_of_a_stream_is_its_bodies_at_any_offset)
 		}
 		buf_reset(&got);
 		OK(view_read_stream(view, d.row, at, n, &got, &why));
-		ck_assert_msg(got.len == want && !memcmp(buf_text(&got), whole.data + at, want), "at %zu, %zu bytes", at, n);
+		ck_assert_msg(got.len == want && !memcmp(buf_text(&got), whole.data + at, want),
+			      "at %zu, %zu bytes", at, n);
 	}
 	ck_assert_str_eq(text_of(d.row, whole.len, 10), "");
 }
@@ -305,9 +324,12 @@ END_TEST
 
 START_TEST(a_body_that_is_not_compact_fills_its_line_up_with_blanks)
 {
-	static const char body[] = "{ \"event_id\": \"11111111-2222-4333-8444-555555555555\", \"event_type\": \"T\",\n"
-		"\"aggregate_type\": \"A\", \"aggregate_id\": \"x\", \"occurred_at\": \"2025-01-01T00:00:00Z\", \"actor\": null,"
-		"\"data\": {\"n\": NaN}, \"metadata\": {}, \"schema_version\": \"1\", \"sequence_number\": 1}";
+	static const char body[] =
+		"{ \"event_id\": \"11111111-2222-4333-8444-555555555555\", \"event_type\": \"T\",\n"
+		"\"aggregate_type\": \"A\", \"aggregate_id\": \"x\", \"occurred_at\": "
+		"\"2025-01-01T00:00:00Z\", \"actor\": null,"
+		"\"data\": {\"n\": NaN}, \"metadata\": {}, \"schema_version\": \"1\", "
+		"\"sequence_number\": 1}";
 	put("streams/A/x/0000000001.json", body, 5000000);
 	ledger_free(&ledger);
 	view_free(&view);
@@ -359,8 +381,18 @@ END_TEST
 START_TEST(only_a_prefix_is_shown_and_voids_are_left_out)
 {
 	struct ledger_object objs[] = {
-		{ .number = 1, .event_id = "a", .event_type = "T", .size = 10, .occurred_us = 1, .recorded_us = 1 },
-		{ .number = 4, .event_id = "d", .event_type = "T", .size = 10, .occurred_us = 4, .recorded_us = 4 },
+		{ .number = 1,
+		  .event_id = "a",
+		  .event_type = "T",
+		  .size = 10,
+		  .occurred_us = 1,
+		  .recorded_us = 1 },
+		{ .number = 4,
+		  .event_id = "d",
+		  .event_type = "T",
+		  .size = 10,
+		  .occurred_us = 4,
+		  .recorded_us = 4 },
 	};
 	struct ledger_reseed r = { .type = "A", .id = "x", .seeding = 1, .objects = objs, .n = 2 };
 	OK(ledger_reseed(ledger, &r, &why));
@@ -395,11 +427,15 @@ START_TEST(after_a_change_of_identity_only_what_is_firm_is_kept_and_no_ordinal_i
 	ck_assert_int_eq(view_get_event(view, d.row, soft.ordinal, &again, &why), RC_NOT_FOUND);
 	OK(view_get_event(view, d.row, firm.ordinal, &again, &why));
 
-	struct ledger_object o = { .number = 1, .event_id = "x", .event_type = "Placed", .size = firm.size };
+	struct ledger_object o = {
+		.number = 1, .event_id = "x", .event_type = "Placed", .size = firm.size
+	};
 	_cleanup_(buf_release) struct buf event_id = BUF_INIT;
 	OK(view_event_facts(view, &firm, NULL, &event_id, NULL, &why));
 	o.event_id = event_id.data;
-	struct ledger_reseed r = { .type = "Order", .id = "o-1", .seeding = 2, .objects = &o, .n = 1 };
+	struct ledger_reseed r = {
+		.type = "Order", .id = "o-1", .seeding = 2, .objects = &o, .n = 1
+	};
 	OK(ledger_reseed(ledger, &r, &why));
 	append("Order", "o-1", "Other");
 	ck_assert_str_eq(ls(d.row), "0000000001-Placed.json 0000000002-Other.json ");
@@ -440,7 +476,8 @@ START_TEST(reading_goes_on_without_the_ledger_that_the_view_began_with)
 	ck_assert_str_eq(ls(VIEW_ROOT), "Order/ ");
 	ck_assert_uint_eq(strlen(text_of(d.row, 0, 4096)), d.stream_size);
 	struct view_event e;
-	ck_assert_int_eq(view_lookup_event(view, d.row, "0000000002-Paid.json", &e, &why), RC_NOT_FOUND);
+	ck_assert_int_eq(view_lookup_event(view, d.row, "0000000002-Paid.json", &e, &why),
+			 RC_NOT_FOUND);
 }
 END_TEST
 
@@ -474,9 +511,11 @@ START_TEST(a_catalog_that_is_damaged_or_anothers_is_made_anew)
 			fputc('x', f);
 		fclose(f);
 	}
-	view = open_view(catalog, _i == 1 ? "11111111-2222-4333-8444-555555555555" : UUID, LAYOUT_NATIVE);
+	view = open_view(catalog, _i == 1 ? "11111111-2222-4333-8444-555555555555" : UUID,
+			 LAYOUT_NATIVE);
 	struct view_dir d;
-	ck_assert_int_eq(view_find_stream(view, "Order", "o-1", false, &d, &why), _i == 2 ? RC_OK : RC_NOT_FOUND);
+	ck_assert_int_eq(view_find_stream(view, "Order", "o-1", false, &d, &why),
+			 _i == 2 ? RC_OK : RC_NOT_FOUND);
 	ck_assert_str_eq(ls(stream("Order", "o-1").row), "0000000001-Placed.json ");
 }
 END_TEST
@@ -499,9 +538,11 @@ static void *read_on(void *arg)
 			continue;
 		buf_reset(&text);
 		buf_reset(&names);
-		r->failed |= d.events < r->last || view_read_stream(view, d.row, 0, (size_t)d.stream_size, &text, NULL) != RC_OK ||
-			text.len != d.stream_size || text.data[text.len - 1] != '\n' ||
-			view_list(view, d.row, 0, add_name, &names, NULL) != RC_OK;
+		r->failed |= d.events < r->last ||
+			     view_read_stream(view, d.row, 0, (size_t)d.stream_size, &text, NULL) !=
+				     RC_OK ||
+			     text.len != d.stream_size || text.data[text.len - 1] != '\n' ||
+			     view_list(view, d.row, 0, add_name, &names, NULL) != RC_OK;
 		r->last = d.events;
 		r->rounds++;
 	}
@@ -537,15 +578,20 @@ START_TEST(where_no_catalog_can_be_made_a_temporary_one_serves)
 	view = open_view("/proc/no/such/catalog.db", UUID, LAYOUT_NATIVE);
 	append("Order", "o-1", "Placed");
 	ck_assert_str_eq(ls(stream("Order", "o-1").row), "0000000001-Placed.json ");
-	ck_assert_uint_eq(strlen(text_of(stream("Order", "o-1").row, 0, 4096)), stream("Order", "o-1").stream_size);
+	ck_assert_uint_eq(strlen(text_of(stream("Order", "o-1").row, 0, 4096)),
+			  stream("Order", "o-1").stream_size);
 }
 END_TEST
 
 START_TEST(a_fresh_answer_is_not_asked_for_again_unless_this_process_appended)
 {
 	view_free(&view);
-	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE };
-	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = 3600000, .gap_wait_ms = 1000 };
+	struct view_source source = { .objects = objects,
+				      .ledger = ledger,
+				      .layout = LAYOUT_NATIVE };
+	struct view_options options = {
+		.catalog = catalog, .uuid = UUID, .fresh_ms = 3600000, .gap_wait_ms = 1000
+	};
 	OK(view_new(&view, &source, &options, &why));
 	append("Order", "o-1", "Placed");
 	ck_assert_uint_eq(stream("Order", "o-1").events, 1);
@@ -580,7 +626,8 @@ START_TEST(events_are_found_by_id_and_by_time_with_a_ledger_and_without)
 	ck_assert_str_eq(e.name, "0000000001-Paid.json");
 	ck_assert_int_eq(view_find_id(view, "no-such", &e, &why), RC_NOT_FOUND);
 	OK(view_list_time(view, from_us, INT64_MAX, 0, add_name, &names, &why));
-	ck_assert_str_eq(buf_text(&names), "0000000001-Placed.json 0000000001-Paid.json 0000000002-Shipped.json ");
+	ck_assert_str_eq(buf_text(&names),
+			 "0000000001-Placed.json 0000000001-Paid.json 0000000002-Shipped.json ");
 	uint64_t at[2] = { 0, 6 };	/* stops at its first call */
 	OK(view_list_time(view, from_us, INT64_MAX, 0, stop_after, at, &why));
 	buf_reset(&names);
@@ -676,7 +723,8 @@ START_TEST(the_captured_bucket_is_shown_as_its_own_system_reads_it)
 {
 	const char *vectors = getenv("EVFS_VECTORS");
 	char path[1024], type[64], id[128], number[24], event_id[64], key[512], event_type[64];
-	snprintf(path, sizeof(path), "%s/store/expected.ndjson", vectors ? vectors : VECTORS_DEFAULT);
+	snprintf(path, sizeof(path), "%s/store/expected.ndjson",
+		 vectors ? vectors : VECTORS_DEFAULT);
 	_cleanup_(freep) char *expected = slurp(path);
 	uint64_t events = 0, shown = 0;
 	for (char *line = strtok(expected, "\n"); line; line = strtok(NULL, "\n")) {
@@ -690,7 +738,8 @@ START_TEST(the_captured_bucket_is_shown_as_its_own_system_reads_it)
 		struct view_event e;
 		uint64_t n = strtoull(number, NULL, 10);
 		OK(view_event_numbered(view, d.row, n, &e, &why));
-		_cleanup_(buf_release) struct buf got_key = BUF_INIT, got_id = BUF_INIT, got_type = BUF_INIT, body = BUF_INIT;
+		_cleanup_(buf_release) struct buf got_key = BUF_INIT, got_id = BUF_INIT,
+						  got_type = BUF_INIT, body = BUF_INIT;
 		OK(view_event_facts(view, &e, &got_key, &got_id, &got_type, &why));
 		ck_assert_str_eq(buf_text(&got_key), key);
 		ck_assert_str_eq(buf_text(&got_id), event_id);
@@ -710,22 +759,31 @@ START_TEST(the_captured_bucket_is_shown_as_its_own_system_reads_it)
 	}
 	ck_assert_uint_eq(events, 58);
 	ck_assert_uint_eq(shown, 58);
-	ck_assert_str_eq(ls(VIEW_ROOT), "Branch/ Database/ Instance/ OntologyClass/ connector_source/ ");
+	ck_assert_str_eq(ls(VIEW_ROOT),
+			 "Branch/ Database/ Instance/ OntologyClass/ connector_source/ ");
 }
 END_TEST
 
-static void foreign(const char *id, const char *event_id, uint64_t number, uint64_t says, bool store)
+static void foreign(const char *id, const char *event_id, uint64_t number, uint64_t says,
+		    bool store)
 {
 	char key[256], body[512];
 	snprintf(key, sizeof(key), "events/2025/01/01/A/%s/%s.json", id, event_id);
-	snprintf(body, sizeof(body), "{\"event_id\":\"%s\",\"event_type\":\"T\",\"aggregate_type\":\"A\",\"aggregate_id\":\"%s\","
-		 "\"occurred_at\":\"2025-01-01T00:00:00Z\",\"actor\":null,\"data\":{},\"metadata\":{},\"schema_version\":\"1\","
-		 "\"sequence_number\":%ju}", event_id, id, (uintmax_t)says);
+	snprintf(body, sizeof(body),
+		 "{\"event_id\":\"%s\",\"event_type\":\"T\",\"aggregate_type\":\"A\",\"aggregate_"
+		 "id\":\"%s\","
+		 "\"occurred_at\":\"2025-01-01T00:00:00Z\",\"actor\":null,\"data\":{},\"metadata\":"
+		 "{},\"schema_version\":\"1\","
+		 "\"sequence_number\":%ju}",
+		 event_id, id, (uintmax_t)says);
 	struct object_info info;
 	if (store && object_stat(objects, key, &info, NULL) != RC_OK)
 		put(key, body, 0);
-	snprintf(body, sizeof(body), "{\"event_id\": \"%s\", \"event_type\": \"T\", \"s3_key\": \"%s\"}", event_id, key);
-	snprintf(key, sizeof(key), "indexes/by-aggregate/A/%s/%020ju_%s.json", id, (uintmax_t)number, event_id);
+	snprintf(body, sizeof(body),
+		 "{\"event_id\": \"%s\", \"event_type\": \"T\", \"s3_key\": \"%s\"}", event_id,
+		 key);
+	snprintf(key, sizeof(key), "indexes/by-aggregate/A/%s/%020ju_%s.json", id,
+		 (uintmax_t)number, event_id);
 	put(key, body, 0);
 }
 
@@ -733,7 +791,9 @@ static struct view *reopen(uint64_t gap_wait_ms)
 {
 	view_free(&view);
 	struct view_source source = { .objects = objects, .layout = LAYOUT_INDEXED };
-	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = 0, .gap_wait_ms = gap_wait_ms };
+	struct view_options options = {
+		.catalog = catalog, .uuid = UUID, .fresh_ms = 0, .gap_wait_ms = gap_wait_ms
+	};
 	OK(view_new(&view, &source, &options, &why));
 	return view;
 }
@@ -752,7 +812,8 @@ START_TEST(a_second_event_with_one_number_is_shown_beside_the_first)
 	d = stream("A", "x");
 	_cleanup_(freep) char *text = strdup(text_of(d.row, 0, 65536));
 	ck_assert_uint_eq(strlen(text), d.stream_size);
-	const char *first = strstr(text, "\"b\""), *second = strstr(text, "\"a0\""), *third = strstr(text, "\"a\"");
+	const char *first = strstr(text, "\"b\""), *second = strstr(text, "\"a0\""),
+		   *third = strstr(text, "\"a\"");
 	ck_assert(first && second && third && first < second && second < third);
 }
 END_TEST
@@ -775,7 +836,8 @@ START_TEST(a_young_hole_ends_the_stream_and_an_old_one_is_passed_until_it_is_fil
 	ck_assert_uint_eq(after.number, 3);
 	d = stream("A", "x");
 	ck_assert_uint_eq(strlen(text_of(d.row, 0, 65536)), d.stream_size);
-	ck_assert_str_eq(strstr(text_of(d.row, 0, 65536), "{\"event_id\":\"c\""), strstr(text, "{\"event_id\":\"c\""));
+	ck_assert_str_eq(strstr(text_of(d.row, 0, 65536), "{\"event_id\":\"c\""),
+			 strstr(text, "{\"event_id\":\"c\""));
 	ck_assert_ptr_nonnull(strstr(text_of(d.row, 0, 65536), "{\"event_id\":\"b\""));
 }
 END_TEST
@@ -789,9 +851,12 @@ START_TEST(what_is_no_event_is_left_out_and_stops_nothing)
 	foreign("x", "gone", 4, 4, false);
 	put("indexes/by-aggregate/A/x/00000000000000000005_bad.json", "{", 0);
 	put("indexes/by-aggregate/A/x/00000000000000000006_none.json", "[]", 0);
-	put("events/2025/01/01/A/x/old.json", "{\"event_id\":\"old\",\"timestamp\":\"2025-01-01T00:00:00\",\"payload\":{},"
-	    "\"aggregate_version\":1}", 0);
-	put("indexes/by-aggregate/A/x/00000000000000000007_old.json", "{\"s3_key\":\"events/2025/01/01/A/x/old.json\"}", 0);
+	put("events/2025/01/01/A/x/old.json",
+	    "{\"event_id\":\"old\",\"timestamp\":\"2025-01-01T00:00:00\",\"payload\":{},"
+	    "\"aggregate_version\":1}",
+	    0);
+	put("indexes/by-aggregate/A/x/00000000000000000007_old.json",
+	    "{\"s3_key\":\"events/2025/01/01/A/x/old.json\"}", 0);
 	put("indexes/by-aggregate/A/x/events.json", "{}", 0);
 	foreign("x", "z", 8, 8, true);
 	struct view_dir d = stream("A", "x");
@@ -844,13 +909,18 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, appends_are_seen_at_the_next_look_with_their_bytes);
-	tcase_add_test(tc, what_is_not_stored_is_read_from_the_ledger_and_keeps_its_ordinal_when_it_is);
+	tcase_add_test(tc,
+		       what_is_not_stored_is_read_from_the_ledger_and_keeps_its_ordinal_when_it_is);
 	tcase_add_test(tc, the_text_of_a_stream_is_its_bodies_at_any_offset);
 	tcase_add_test(tc, a_body_that_is_not_compact_fills_its_line_up_with_blanks);
 	tcase_add_test(tc, a_listing_goes_on_behind_its_cursor_while_the_directory_grows);
 	tcase_add_test(tc, only_a_prefix_is_shown_and_voids_are_left_out);
-	tcase_add_test(tc, after_a_change_of_identity_only_what_is_firm_is_kept_and_no_ordinal_is_given_twice);
-	tcase_add_test(tc, a_stream_that_the_ledger_must_seed_first_is_asked_for_once_and_shown_from_the_objects);
+	tcase_add_test(
+		tc,
+		after_a_change_of_identity_only_what_is_firm_is_kept_and_no_ordinal_is_given_twice);
+	tcase_add_test(
+		tc,
+		a_stream_that_the_ledger_must_seed_first_is_asked_for_once_and_shown_from_the_objects);
 	tcase_add_test(tc, reading_goes_on_without_the_ledger_that_the_view_began_with);
 	tcase_add_test(tc, two_views_share_a_catalog_and_see_each_others_appends);
 	tcase_add_loop_test(tc, a_catalog_that_is_damaged_or_anothers_is_made_anew, 0, 3);
@@ -865,7 +935,8 @@ int main(void)
 	tc = tcase_create("over objects");
 	tcase_add_checked_fixture(tc, setup_objects, teardown);
 	tcase_add_test(tc, a_second_event_with_one_number_is_shown_beside_the_first);
-	tcase_add_test(tc, a_young_hole_ends_the_stream_and_an_old_one_is_passed_until_it_is_filled);
+	tcase_add_test(tc,
+		       a_young_hole_ends_the_stream_and_an_old_one_is_passed_until_it_is_filled);
 	tcase_add_test(tc, what_is_no_event_is_left_out_and_stops_nothing);
 	tcase_add_test(tc, an_id_may_be_a_stream_and_the_way_to_another);
 	suite_add_tcase(suite, tc);
