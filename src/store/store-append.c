@@ -279,7 +279,7 @@ static enum rc commit_and_store(struct store *s, struct store_append *a, struct 
 		if (rc == RC_FENCED) {
 			store_note(s, a->type, a->id, rc, "%s: the stream is re-seeded", why->text);
 			rc = store_seed_stream(s, a->type, a->id, why);
-			if (rc == RC_OK && clock_boot_ms() < deadline)
+			if ((rc == RC_OK || rc == RC_FENCED) && clock_boot_ms() < deadline)
 				continue;
 		}
 		if (rc == RC_TEMPORARY && clock_boot_ms() < deadline)

@@ -133,7 +133,7 @@ void store_sweep_stop(struct store *s);
  * may be repeated, RC_TEMPORARY when the deadline came first.
  */
 enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uint64_t deadline_ms, struct why *why) _must_check_;
-/* Re-seed one stream from the objects, whatever its mark says. */
+/* Re-seed one stream from the objects, whatever its mark says. RC_FENCED: the ledger itself must be seeded, or others are at it. */
 enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why) _must_check_;
 /* Look once whether the ledger must be seeded, and go on with the whole store's re-seed for a while. Called by the sweeper. */
 void store_seed_tick(struct store *s);

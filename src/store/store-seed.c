@@ -23,6 +23,7 @@
 #include "event/event.h"
 
 #define GET_BATCH 64		/* objects read at once */
+#define TRIES 3
 #define SLICE_MS 200		/* how long a walk re-seeds before it lets the sweeper's other work in */
 
 /* ------------------------------------------------------------------ one stream */
@@ -126,7 +127,7 @@ static bool take_row(void *arg, const struct ledger_row *row)
 	return false;
 }
 
-enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why)
+static enum rc seed_stream_once(struct store *s, const char *type, const char *id, struct why *why)
 {
 	struct ledger_state state;
 	enum rc rc = ledger_state(s->ledger, &state, why);
@@ -161,6 +162,14 @@ enum rc store_seed_stream(struct store *s, const char *type, const char *id, str
 	if (s->view)
 		view_touch(s->view, type, id);
 	return RC_OK;
+}
+
+enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why)
+{
+	enum rc rc = RC_CONFLICT;
+	for (int i = 0; i < TRIES && rc == RC_CONFLICT; i++)	/* another process re-seeds it, or the ledger, at the same time */
+		rc = seed_stream_once(s, type, id, why);
+	return rc == RC_CONFLICT ? RC_FENCED : rc;
 }
 
 /* ------------------------------------------------------------------ the ledger */
@@ -256,7 +265,7 @@ enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uin
 	for (;;) {
 		uint64_t wait_ms = 0;
 		enum rc rc = type ? store_seed_stream(s, type, id, why) : seed_ledger(s, &wait_ms, why);
-		if (type && (rc == RC_FENCED || rc == RC_CONFLICT)) {	/* the ledger itself, meanwhile */
+		if (type && rc == RC_FENCED) {	/* the ledger itself, meanwhile */
 			type = NULL;
 			continue;
 		}
