@@ -4,12 +4,14 @@
 #include "fs/fs-state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -235,17 +237,44 @@ enum rc fs_mount(struct fs *fs, const char *mountpoint, struct why *why)
 	return RC_OK;
 }
 
-/* Does the mount answer? Asked from outside of the loop, through the kernel. */
+/* In a child that has nothing of ours open; errno, or 0. */
+static int ask_as_child(const char *mountpoint)
+{
+	struct stat st;
+	if (stat(mountpoint, &st))
+		return errno;
+	return st.st_ino == FUSE_ROOT_ID ? 0 : EXDEV;
+}
+
+/*
+ * Does the mount answer? Asked through the kernel, by a process of its own: a thread that waits for the mount which its own process
+ * serves cannot be killed once the request was read, and then the process, its mount and all who wait for it stay for ever.
+ */
 static void *check_answer(void *arg)
 {
 	struct fs *fs = arg;
 	struct why why = { "" };
-	struct stat st;
+	int ends[2], error = ECHILD;
+	pid_t child = pipe2(ends, O_CLOEXEC) ? -1 : fork();
+	if (!child) {
+		if (dup2(ends[1], STDIN_FILENO) < 0 || close_range(STDIN_FILENO + 1, ~0u, 0))
+			_exit(EXIT_FAILURE);
+		error = ask_as_child(fs->mountpoint);
+		_exit(write(STDIN_FILENO, &error, sizeof(error)) != (ssize_t)sizeof(error));
+	}
+	if (child > 0) {
+		close(ends[1]);
+		if (read(ends[0], &error, sizeof(error)) != (ssize_t)sizeof(error))
+			error = ECHILD;
+		close(ends[0]);
+		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
 	enum rc rc = RC_OK;
-	if (stat(fs->mountpoint, &st))
-		rc = rc_fail(RC_TEMPORARY, &why, "the mount at '%.300s' does not answer: %s", fs->mountpoint, strerror(errno));
-	else if (st.st_ino != FUSE_ROOT_ID)
+	if (error == EXDEV)
 		rc = rc_fail(RC_TEMPORARY, &why, "something else is mounted at '%.300s'", fs->mountpoint);
+	else if (error)
+		rc = rc_fail(RC_TEMPORARY, &why, "the mount at '%.300s' does not answer: %s", fs->mountpoint, strerror(error));
 	fs->options.ready(fs->options.ready_arg, rc, &why);
 	return NULL;
 }
