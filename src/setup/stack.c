@@ -263,13 +263,32 @@ static enum rc check_empty(const struct config *c, const struct parts *p, struct
 	return rc;
 }
 
-/* Make the ledger and bring it to the point where it can be used. */
+/*
+ * Is there a ledger that waits to be seeded, because whoever made it, or found it replaced, was
+ * killed? Then it is open. What can't be opened is not for us to go on with.
+ */
+static bool open_half_made(struct parts *p)
+{
+	struct ledger_state state;
+	if (!has_ledger(p) || !p->info.has_uuid ||
+	    ledger_sqlite_open(&p->ledger, p->ledger_path, p->info.uuid, NULL) != RC_OK)
+		return false;
+	if (ledger_state(p->ledger, &state, NULL) == RC_OK &&
+	    (strcmp(state.identity, state.written) || !state.complete))
+		return true;
+	ledger_free(&p->ledger);
+	return false;
+}
+
+/* Make the ledger, if none is open, and bring it to the point where it can be used. */
 static enum rc make_ledger(const struct config *c, struct parts *p, stack_progress_fn *progress,
 			   void *arg, struct why *why)
 {
 	_cleanup_(store_freep) struct store *s = NULL;
-	enum rc rc = ledger_sqlite_create(p->ledger_path, p->info.uuid, why);
-	if (rc == RC_OK)
+	enum rc rc = RC_OK;
+	if (!p->ledger)
+		rc = ledger_sqlite_create(p->ledger_path, p->info.uuid, why);
+	if (rc == RC_OK && !p->ledger)
 		rc = ledger_sqlite_open(&p->ledger, p->ledger_path, p->info.uuid, why);
 	if (rc == RC_OK)
 		rc = assemble(&s, c, p, "", STACK_ONCE, why);
@@ -360,7 +379,7 @@ enum rc stack_adopt(const struct config *c, struct stack_made *out, stack_progre
 			RC_DENIED, why,
 			"\"%.200s\" has the indexed layout, which this version only reads",
 			c->store);
-	if (has_ledger(&p))
+	if (has_ledger(&p) && !open_half_made(&p))
 		return rc_fail(
 			RC_EXISTS, why,
 			"\"%.200s\" has a ledger; move \"%.200s\" away first if it is damaged",

@@ -45,7 +45,8 @@ enum rc stack_init(const struct config *c, struct stack_made *out, struct why *w
 typedef void stack_progress_fn(void *arg, uint64_t streams);
 /*
  * Give a native store whose ledger is missing one, seeded from the objects (design.md 5,
- * "Re-seed"). RC_EXISTS: there is a ledger. progress may be NULL.
+ * "Re-seed"); one whose seeding was cut short is seeded to its end. RC_EXISTS: there is a good
+ * ledger. progress may be NULL.
  */
 enum rc stack_adopt(const struct config *c, struct stack_made *out, stack_progress_fn *progress,
 		    void *arg, struct why *why) _must_check_;
