@@ -43,6 +43,13 @@ def text(value):
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
+def make_directory(path):
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        pass
+
+
 def opened(path, flags):
     """Nothing is appended by open: where the mount is gone, the append was never sent."""
     try:
@@ -137,7 +144,8 @@ class Writer:
         folder = "%s/%s" % (self.mount, attempt["stream"])
         try:
             try:
-                os.makedirs(folder, exist_ok=True)
+                make_directory(os.path.dirname(folder))
+                make_directory(folder)
             except OSError as e:
                 if e.errno in NOT_ANSWERED:
                     raise Cut(NOT_SENT, e) from e
@@ -145,7 +153,8 @@ class Writer:
             WAYS[attempt["way"]](folder, attempt)
         except Cut as e:
             # A try that was cut before stays in doubt, though the next was never sent.
-            self.answer(attempt, "cut" if attempt.get("retried") else e.status, error=e.error)
+            self.answer(attempt, "cut" if attempt.get("retried") else e.status, error=e.error,
+                        reason=self.last_error() if e.error == "EIO" else None)
             return False
         except OSError as e:
             if attempt.get("may_refuse") and e.errno in (errno.ESTALE, errno.EEXIST):
@@ -153,16 +162,16 @@ class Writer:
                 return True
             raise RuntimeError("%s of %s to '%s' expecting %s%s: %s; last_error %s" % (
                 attempt["way"], attempt["tokens"][0], attempt["stream"], attempt["expect"],
-                ", again" if attempt.get("retried") else "", e, self.last_error(folder))) from e
+                ", again" if attempt.get("retried") else "", e, self.last_error())) from e
         self.answer(attempt, "ok")
         return True
 
-    def last_error(self, folder):
+    def last_error(self):
         try:
             with open(self.mount + "/.evfs/errors") as f:
                 return f.read().splitlines()[-1:]
         except OSError:
-            return "unknown"
+            return None  # the mount is gone
 
     def run(self, retries):
         """retries: appends that an earlier mount did not answer, with ids of their own: the same again must succeed."""
