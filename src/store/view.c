@@ -261,7 +261,9 @@ enum rc view_find_stream(struct view *v, const char *type, const char *id, bool 
 			 struct view_dir *out, struct why *why)
 {
 	struct catalog_dir dir, root = { .row = VIEW_ROOT };
-	enum rc rc = key_check_stream(type, id, why);
+	enum rc rc = RC_OK;
+	if (v->src.layout == LAYOUT_NATIVE)	/* foreign ids need only fit unescaped */
+		rc = key_check_stream(type, id, why);
 	if (rc != RC_OK)
 		return rc_fail(RC_NOT_FOUND, why, "no stream '%s/%s'", type, id);
 	rc = find_path(v, type, id, &dir, why);
