@@ -262,25 +262,52 @@ static bool parse_flag(const char *text, bool *out)
 	return false;
 }
 
-enum rc option_absolute(const char *path, char **out, struct why *why)
+/* Has the path a component "." or ".."? */
+static bool has_dots(const char *path)
 {
-	_cleanup_(buf_release) struct buf full = BUF_INIT;
+	for (const char *part = path; part; part = strchr(part, '/')) {
+		part += *part == '/';
+		size_t n = strcspn(part, "/");
+		if ((n == 1 || n == 2) && !strncmp(part, "..", n))
+			return true;
+	}
+	return false;
+}
+
+static enum rc from_root(const char *path, struct buf *full, struct why *why)
+{
 	if (*path != '/') {
 		_cleanup_(freep) char *here = getcwd(NULL, 0);
 		if (!here)
 			return rc_fail(RC_NOT_FOUND, why, "the current directory: %s",
 				       strerror(errno));
-		buf_add_text(&full, here);
+		buf_add_text(full, here);
 		if (strcmp(here, "/"))
-			buf_add_char(&full, '/');
+			buf_add_char(full, '/');
 	}
 	while (path[0] == '.' && path[1] == '/')
 		for (path += 2; *path == '/'; path++)
 			;
-	buf_add_text(&full, path);
-	while (full.len > 1 && full.data[full.len - 1] == '/')
-		full.data[--full.len] = '\0';
-	char *text = buf_take(&full, NULL);
+	buf_add_text(full, path);
+	while (full->len > 1 && full->data[full->len - 1] == '/')
+		full->data[--full->len] = '\0';
+	return buf_failed(full) ? rc_fail(RC_NO_MEMORY, why, "out of memory") : RC_OK;
+}
+
+enum rc option_absolute(const char *path, char **out, struct why *why)
+{
+	_cleanup_(buf_release) struct buf full = BUF_INIT;
+	enum rc rc = from_root(path, &full, why);
+	if (rc)
+		return rc;
+	/*
+	 * Dots are resolved now: once the mount is up, "MOUNTPOINT/." and "MOUNTPOINT/../store" lead
+	 * through it, and who walks there before it answers (libfuse, mount(8)) waits forever. What
+	 * is not there yet is left as it is.
+	 */
+	char *text = has_dots(buf_text(&full)) ? realpath(buf_text(&full), NULL) : NULL;
+	if (!text)
+		text = buf_take(&full, NULL);
 	if (!text)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	free(*out);

@@ -50,7 +50,7 @@ bool option_is_set(const struct config *c, const struct option *o);
 /* Append the value as option_set reads it, paths in quotes. */
 void option_print(const struct config *c, const struct option *o, struct buf *out);
 
-/* *out (freed before) becomes path, from the root. */
+/* *out (freed before) becomes path, from the root; without "." and ".." where it exists. */
 enum rc option_absolute(const char *path, char **out, struct why *why) _must_check_;
 
 /* The candidate nearest to word by edit distance, NULL if none is near. */

@@ -267,6 +267,23 @@ START_TEST(a_store_is_a_directory)
 }
 END_TEST
 
+START_TEST(dots_are_resolved_while_they_can_be)
+{
+	ck_assert_int_eq(chdir("/usr/bin"), 0);
+	char *const dots[] = { WORD("evfs"), WORD("../lib"), WORD("."), NULL };
+	_cleanup_(freep) char *lib = realpath("/usr/lib", NULL), *bin = realpath("/usr/bin", NULL);
+	ck_assert_int_eq(parse(dots), RC_OK);
+	ck_assert_str_eq(c.store, lib);
+	ck_assert_str_eq(c.mountpoint, bin);
+	end();
+	char *const nowhere[] = { WORD("evfs"), WORD("/no/such/../s"), WORD("/m/.hidden..x"),
+				  NULL };
+	ck_assert_int_eq(parse(nowhere), RC_OK);
+	ck_assert_str_eq(c.store, "/no/such/../s");
+	ck_assert_str_eq(c.mountpoint, "/m/.hidden..x");
+}
+END_TEST
+
 START_TEST(help_is_asked_for_before_anything_is_checked)
 {
 	char *const help[] = { WORD("evfs"), WORD("--help"), NULL };
@@ -337,6 +354,7 @@ int main(void)
 	tcase_add_test(t, a_comma_may_stand_in_a_value);
 	tcase_add_test(t, wrong_words_are_refused);
 	tcase_add_test(t, a_store_is_a_directory);
+	tcase_add_test(t, dots_are_resolved_while_they_can_be);
 	tcase_add_test(t, help_is_asked_for_before_anything_is_checked);
 	tcase_add_test(t, what_is_printed_reads_back_the_same);
 	tcase_add_test(t, without_a_home_there_is_no_cache);
