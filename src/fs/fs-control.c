@@ -233,13 +233,18 @@ void fs_control_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
 		fuse_reply_err(req, EIO);
 		return;
 	}
+	_cleanup_(buf_release) struct buf part = BUF_INIT;
 	pthread_mutex_lock(&h->lock);
 	if (h->follow && (uint64_t)off + size > h->text.len)	/* tail -f */
 		h->seen = fs_errors_print(fs_of(req)->errors, h->seen, &h->text);
 	size_t from = (uint64_t)off < h->text.len ? (size_t)off : h->text.len;
-	size_t n = h->text.len - from < size ? h->text.len - from : size;
-	fuse_reply_buf(req, n ? h->text.data + from : NULL, n);
+	buf_add(&part, buf_text(&h->text) + from, h->text.len - from < size ? h->text.len - from : size);
 	pthread_mutex_unlock(&h->lock);
+	/* the answer comes last: whoever has it may close the file, and the handle is gone */
+	if (buf_failed(&part))
+		fuse_reply_err(req, ENOMEM);
+	else
+		fuse_reply_buf(req, part.data, part.len);
 }
 
 void fs_control_readlink(fuse_req_t req, fuse_ino_t ino)
