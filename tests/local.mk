@@ -10,3 +10,6 @@ EXTRA_DIST += tests/lib.sh
 AM_TESTS_ENVIRONMENT = \
 	EVFS_BUILD='$(abs_top_builddir)'; export EVFS_BUILD; \
 	EVFS_SOURCE='$(abs_top_srcdir)'; export EVFS_SOURCE;
+# A test that hangs fails: no test takes a quarter of an hour.
+LOG_COMPILER = timeout
+AM_LOG_FLAGS = -k 30 900
