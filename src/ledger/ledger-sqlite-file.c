@@ -191,6 +191,7 @@ enum rc ledger_sqlite_file_prepare(struct ledger_sqlite_file *f, struct why *why
 		if (!card.magic)
 			return RC_OK;	/* SQLite's own rules say whether the -wal is good */
 	}
+	f->commits = card.commits;
 	f->interrupted = card.checkpointing;
 	bool untouched = card.ino == f->ino && card.mtime_ns == mtime_ns(&st) &&
 			 card.size == (uint64_t)st.st_size;
@@ -237,7 +238,7 @@ enum rc ledger_sqlite_file_opened(struct ledger_sqlite_file *f, uint64_t commits
 	if (!card_read(f, &card))
 		memset(&card, 0, sizeof(card));
 	old = card;
-	if (!f->known || commits < card.commits) {
+	if (!f->known || commits < f->commits) {
 		card.magic = CARD_MAGIC;
 		card.stamp = new_stamp(card.stamp);
 		card.dev = f->dev;

@@ -49,6 +49,7 @@ struct ledger_sqlite_file {
 	uint64_t dev, ino, wal_ino, stamp;
 	atomic_bool interrupted;	/* the process of a checkpoint died: another one is due */
 	bool known;		/* set by prepare: the content goes on from what the card says */
+	uint64_t commits;	/* and has at least these: others go on committing meanwhile */
 	struct ledger_sqlite_card last;	/* all that is known when the card is removed */
 	char identity[LEDGER_IDENTITY_MAX];
 };
