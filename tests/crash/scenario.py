@@ -44,7 +44,7 @@ class Scenario:
         self.store, self.log = self.folder + "/store", self.folder + "/log"
         self.random = random.Random("%s/%d" % (seed, index))
         self.failpoints = failpoints
-        self.plans = []
+        self.plans, self.doing = [], "init"
         self.cycles = 0
         self.fired = {}  # failpoint: how often it killed
         self.inside = 0  # kills that cut an append
@@ -151,7 +151,7 @@ class Scenario:
                         cut += record.get("error") not in (None, "EIO")
                         if record.get("error") == "EIO" and record["reason"]:  # by a mount that lives
                             self.counts["EIO"] += 1
-                            self.unstored.append(record["reason"])
+                            self.unstored.append("cycle %d, %s: %s" % (self.cycles, self.doing, record["reason"]))
                 elif "retry" in record:
                     self.counts["retried"] += 1
         self.attempts = history.load(self.lines)
@@ -307,6 +307,7 @@ class Scenario:
         committed: ack=committed. lost: the ledger is lost or put back between. pair: a second mount lives on and must finish what the first began.
         """
         name, nth, seconds = self.plan()
+        self.doing = "%s:%d" % (name, nth) if name else "kill after %.3f s" % seconds
         failpoint = name and "%s:%d" % (name, nth)
         stop = mmap.mmap(-1, 1)
         pids = {}
@@ -355,4 +356,4 @@ class Scenario:
 
     def story(self):
         """What it was doing, for a report."""
-        return "store %d (%s), cycle %d" % (self.index, self.kind, self.cycles)
+        return "store %d (%s), cycle %d, %s" % (self.index, self.kind, self.cycles, self.doing)
