@@ -237,6 +237,18 @@ void fs_gather_undo(struct fs_gather *g, bool again)
 	g->len = g->taken = g->before = 0;
 }
 
+static enum rc explain(const char *text, size_t len, struct why *why)
+{
+	struct json_value ignored;
+	enum rc rc = json_parse(text, len, JSON_STRICT, &ignored, why);
+	return rc == RC_OK ? rc_fail(RC_INVALID, why, "the document is not complete") : rc;
+}
+
+enum rc fs_gather_explain(const struct fs_gather *g, struct why *why)
+{
+	return explain(buf_text(&g->rest), g->rest.len, why);
+}
+
 enum rc fs_gather_whole(const char *text, size_t len, const char *event_type, bool has_number, uint64_t number,
 			struct draft *out, struct why *why)
 {
@@ -248,7 +260,7 @@ enum rc fs_gather_whole(const char *text, size_t len, const char *event_type, bo
 	if (rc != RC_OK)
 		return rc;
 	if (g.taken < g.len)
-		return rc_fail(RC_INVALID, why, "the document is not complete");
+		return rc_prefix(explain(text, len, why), why, "the document is not complete");
 	if (!b.n)
 		return rc_fail(RC_INVALID, why, "the file is empty, expected a JSON object");
 	*out = b.drafts[0];

@@ -57,6 +57,9 @@ void fs_gather_undo(struct fs_gather *g, bool again);
 enum rc fs_gather_whole(const char *text, size_t len, const char *event_type, bool has_number, uint64_t number,
 			struct draft *out, struct why *why) _must_check_;
 
+/* What the incomplete document lacks: RC_INVALID, with line and column within it. */
+enum rc fs_gather_explain(const struct fs_gather *g, struct why *why) _must_check_;
+
 static inline bool fs_gather_incomplete(const struct fs_gather *g)
 {
 	return g->rest.len > 0;

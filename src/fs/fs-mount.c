@@ -38,7 +38,8 @@ static enum rc check_apart(const char *mountpoint, const char *store, struct why
 enum rc fs_check(const char *mountpoint, const char *store, struct why *why)
 {
 	struct statx st;
-	if (statx(AT_FDCWD, mountpoint, 0, STATX_TYPE, &st)) {
+	/* not from the kernel's cache, which knows a mount for a while after its server is gone */
+	if (statx(AT_FDCWD, mountpoint, AT_STATX_FORCE_SYNC, STATX_TYPE, &st)) {
 		switch (errno) {
 		case ENOENT:
 			return rc_fail(RC_NOT_FOUND, why, "no such directory '%.300s' to mount on", mountpoint);

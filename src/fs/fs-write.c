@@ -229,10 +229,10 @@ void fs_write_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct fs_handle *h = fs_handle_of(fi);
 	(void)ino;
 	if (h && fs_gather_incomplete(&h->gather)) {
-		char reason[128];
-		snprintf(reason, sizeof(reason), "cut short by close: the last %zu bytes are no complete document and were discarded",
-			 h->gather.rest.len);
-		struct fs_failure f = { .err = EINVAL, .reason = reason };
+		struct why why = { "" };
+		enum rc rc = rc_prefix(fs_gather_explain(&h->gather, &why), &why,
+				       "cut short by close, the last %zu bytes were discarded", h->gather.rest.len);
+		struct fs_failure f = { .err = fs_errors_errno(rc, false), .reason = why.text };
 		fs_refuse_note(fs, &h->who, h->dir, h->name, &f);
 	}
 	fs_handle_free(fs, h);
