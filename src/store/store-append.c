@@ -44,6 +44,7 @@ static void delivery_release(struct delivery *d)
 /* What the writer expects, from all the places where it may stand; all must mean the same number. */
 struct expectation {
 	bool stands, numbered;	/* numbered: it was said by naming an event's own number */
+	bool whole;		/* and every event is a whole one: a new event leaves no gap, under -o restore neither */
 	uint64_t last;
 	size_t by;
 };
@@ -67,8 +68,10 @@ static enum rc expect(struct expectation *e, uint64_t last, bool numbered, size_
 static enum rc gather_expectation(const struct store_append *a, struct expectation *e, struct why *why)
 {
 	enum rc rc = a->has_expect ? expect(e, a->expect, false, 0, why) : RC_OK;
+	e->whole = true;
 	for (size_t i = 0; rc == RC_OK && i < a->n; i++) {
 		const struct draft *d = &a->drafts[i];
+		e->whole &= d->has_number && d->event_id && d->aggregate_id;
 		if (d->has_number && !d->number)
 			return rc_fail(RC_INVALID, why, "sequence_number is 0, the first event of a stream is 1");
 		if (d->has_expect)
@@ -331,7 +334,7 @@ static enum rc append(struct store *s, struct store_append *a, uint64_t *bytes_r
 	a->expected = e.last;
 	struct ledger_append item = {
 		.type = a->type, .id = a->id, .has_expect = e.stands, .expect = e.last,
-		.may_skip = s->options.restore && e.numbered, .events = events, .n = a->n,
+		.may_skip = s->options.restore && e.numbered && e.whole, .events = events, .n = a->n,
 	};
 	rc = commit_and_store(s, a, &item, &e, why);
 	if (a->outcome == STORE_COMMITTED) {
