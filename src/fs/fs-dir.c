@@ -32,6 +32,7 @@
 struct seen {
 	int64_t dir;
 	uint64_t print;
+	bool plain;	/* some of it was told without attributes */
 };
 
 struct fs_dirs {
@@ -64,7 +65,10 @@ static uint64_t mix(uint64_t h, uint64_t n)
 	return h ^ h >> 29;
 }
 
-/* Remember what it is like; true if it was the same the last time. */
+/*
+ * Remember what it is like; true if it was the same the last time, and the kernel may go on with what it has. Not with names
+ * alone: an ls -l behind an ls would look up each of them, ten times slower than a new listing with attributes.
+ */
 static bool unchanged(struct fs *fs, int64_t dir, const struct view_dir *d)
 {
 	uint64_t print = mix(mix(mix(mix(1, d->events), d->head), (uint64_t)d->mtime_us), (uint64_t)d->ctime_us);
@@ -73,10 +77,19 @@ static bool unchanged(struct fs *fs, int64_t dir, const struct view_dir *d)
 	bool settled = d->depth >= 2 || clock_wall_us() - d->ctime_us > SETTLING_US;
 
 	pthread_mutex_lock(&fs->dirs->lock);
-	bool same = s->dir == dir && s->print == print && settled;
-	*s = (struct seen){ dir, print };
+	bool same = s->dir == dir && s->print == print && settled && !s->plain;
+	*s = (struct seen){ .dir = dir, .print = print };
 	pthread_mutex_unlock(&fs->dirs->lock);
 	return same;
+}
+
+static void told_plain(struct fs *fs, int64_t dir)
+{
+	struct seen *s = &fs->dirs->seen[(uint64_t)dir % SEEN];
+	pthread_mutex_lock(&fs->dirs->lock);
+	if (s->dir == dir)
+		s->plain = true;
+	pthread_mutex_unlock(&fs->dirs->lock);
 }
 
 /* Notice which young directories the store knows by now, so that none is listed twice. */
@@ -236,6 +249,8 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 		fs_refuse_read(req, "readdir", rc, &why);
 		return;
 	}
+	if (!plus && l.page.used)
+		told_plain(fs, l.dir);
 	fuse_reply_buf(req, data, l.page.used);
 	fs_metrics_did_read(fs->metrics, FS_METRICS_LIST, clock_boot_us() - start_us);
 }

@@ -110,6 +110,12 @@ static struct fs_handle *file_handle(fuse_req_t req, struct fs_file *f, const ch
 	return h;
 }
 
+static bool may_hold_events(struct fs *fs, int64_t dir)
+{
+	struct view_dir d;
+	return fs_place_get(fs, dir, false, &d, NULL) != RC_OK || d.depth >= 2;
+}
+
 /* What the name of an event's file says goes into the handle. EPERM: it is no such name; otherwise a result. */
 static int prepare_named(fuse_req_t req, struct fs_handle *h, const char *name, struct why *why)
 {
@@ -123,6 +129,10 @@ static int prepare_named(fuse_req_t req, struct fs_handle *h, const char *name, 
 	if (rc != RC_OK)
 		return rc == RC_INVALID ? EPERM : fs_errors_errno(rc, false);
 	rc = fs_stream_get(fs_of(req), h->dir, &h->stream, why);
+	if (rc == RC_INVALID && !may_hold_events(fs_of(req), h->dir)) {
+		(void)rc_prefix(rc, why, "events are in TYPE/ID/, not here");
+		return EPERM;
+	}
 	if (rc != RC_OK)
 		return fs_errors_errno(rc, false);
 	h->event_type = type;
@@ -281,6 +291,19 @@ static void read_stream(fuse_req_t req, int64_t dir, size_t size, off_t off)
 	fs_metrics_did_read(fs->metrics, FS_METRICS_STREAM, clock_boot_us() - start_us);
 }
 
+/* An event that was just appended: the catalog may not have it yet. */
+static enum rc find_numbered(struct fs *fs, int64_t row, uint64_t number, struct view_event *out, struct why *why)
+{
+	struct view_dir d;
+	enum rc rc = view_event_numbered(fs->view, row, number, out, why);
+	if (rc == RC_NOT_FOUND) {
+		rc = view_get_dir(fs->view, row, true, &d, why);
+		if (rc == RC_OK)
+			rc = view_event_numbered(fs->view, row, number, out, why);
+	}
+	return rc;
+}
+
 /* A private file's content; of an event's file what was stored. */
 static void read_file(fuse_req_t req, uint64_t id, size_t size, off_t off)
 {
@@ -305,7 +328,7 @@ static void read_file(fuse_req_t req, uint64_t id, size_t size, off_t off)
 		return;
 	enum rc rc = number ? fs_place_row(fs, dir, &row, &why) : RC_NOT_FOUND;
 	if (rc == RC_OK && row)
-		rc = view_event_numbered(fs->view, row, number, &event, &why);
+		rc = find_numbered(fs, row, number, &event, &why);
 	if (rc == RC_OK && row)
 		read_event(req, row, event.ordinal, size, off);
 	else

@@ -216,9 +216,12 @@ enum rc fs_mount(struct fs *fs, const char *mountpoint, struct why *why)
 	static const struct fuse_custom_io io = { .read = receive, .writev = send_reply };
 	_cleanup_(buf_release) struct buf list = BUF_INIT;
 	add_options(fs, &list);
-	fs->mountpoint = strdup(mountpoint);
-	if (!fs->mountpoint || buf_failed(&list))
+	if (buf_failed(&list))
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
+	/* libfuse looks a path with "." up again behind the mount, where nobody answers yet */
+	fs->mountpoint = realpath(mountpoint, NULL);
+	if (!fs->mountpoint)
+		return rc_fail(RC_NOT_FOUND, why, "cannot mount at '%.300s': %s", mountpoint, strerror(errno));
 
 	char program[] = "evfs", debug[] = "-d";
 	char *argv[] = { program, list.data, fs->options.debug ? debug : NULL, NULL };
@@ -227,7 +230,7 @@ enum rc fs_mount(struct fs *fs, const char *mountpoint, struct why *why)
 	fuse_opt_free_args(&args);
 	if (!fs->session)
 		return rc_fail(RC_INVALID, why, "libfuse refused the mount options");
-	enum rc rc = fs_mount_session(fs->session, mountpoint, why);
+	enum rc rc = fs_mount_session(fs->session, fs->mountpoint, why);
 	if (rc != RC_OK)
 		return rc;
 	fs->mounted = true;
