@@ -32,9 +32,9 @@ IN_TOOL = ("store-committed", "store-delivered", "object-put-before", "object-pu
 
 def passes(name):
     """How often a failpoint is passed before it kills, at most: some are passed now and then only."""
-    if "settle" in name or "checkpoint" in name:
-        return 1
-    return 3 if SEEDING in name or name in SWEEPING else MANY_PASSES
+    if "reseed" in name or name in SWEEPING:
+        return 3
+    return 1 if SEEDING in name or "settle" in name or "checkpoint" in name else MANY_PASSES
 
 
 class Scenario:
