@@ -13,9 +13,12 @@
 #	adopt_daemon MNT	makes that process known to stop_mount and to the end of the test
 #	eventually SECONDS COMMAND…	waits in silence for a command to succeed; its last status
 #	milliseconds		of a clock
+#	$python			the interpreter itself: python3 may be a wrapper that takes its time
 
 EVFS_SOURCE=$(cd "${EVFS_SOURCE:-$(dirname "${BASH_SOURCE[0]}")/../..}" && pwd)
 . "$EVFS_SOURCE/tests/lib.sh"
+
+python=$(python3 -c 'import sys; print(sys.executable)')
 
 events() { find "$1" -mindepth 1 -maxdepth 1 -type f -name '[0-9]*.json' 2>/dev/null | wc -l; }
 
