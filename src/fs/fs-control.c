@@ -209,13 +209,13 @@ enum rc fs_control_list(struct fs_dir_page *page, const struct fs_node *at, off_
 void fs_control_open(fuse_req_t req, const struct fs_node *at, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct fs_handle *h = fs_handle_new(FS_HANDLE_TEXT, VIEW_ROOT, "", fuse_req_ctx(req));
+	struct fs_handle *h = fs_write_handle_new(FS_HANDLE_TEXT, VIEW_ROOT, "", fuse_req_ctx(req));
 	if (h) {
 		print(fs, at->kind, &h->text, &h->seen);
 		h->follow = at->kind == FS_NODE_ERRORS;
 	}
 	if (!h || buf_failed(&h->text)) {
-		fs_handle_free(fs, h);
+		fs_write_handle_free(fs, h);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -223,7 +223,7 @@ void fs_control_open(fuse_req_t req, const struct fs_node *at, struct fuse_file_
 	fi->direct_io = 1;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi))
-		fs_handle_free(fs, h);
+		fs_write_handle_free(fs, h);
 }
 
 void fs_control_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)

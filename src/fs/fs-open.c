@@ -77,7 +77,7 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 		fs_refuse(req, dir, NAME_STREAM, EPERM, "'" NAME_STREAM "' holds events and cannot be truncated: append with >>");
 		return;
 	}
-	struct fs_handle *h = fs_handle_new(FS_HANDLE_STREAM, dir, NAME_STREAM, fuse_req_ctx(req));
+	struct fs_handle *h = fs_write_handle_new(FS_HANDLE_STREAM, dir, NAME_STREAM, fuse_req_ctx(req));
 	if (!h) {
 		fs_stream_put(fs, s);
 		fuse_reply_err(req, ENOMEM);
@@ -89,7 +89,7 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 	h->gather.max = fs->max_event + FS_GATHER_SLACK;
 	hand_over(fi, h);
 	if (fuse_reply_open(req, fi))
-		fs_handle_free(fs, h);
+		fs_write_handle_free(fs, h);
 }
 
 /* A handle for an event's file or a private one; takes f (opened) even on failure. */
@@ -97,7 +97,7 @@ static struct fs_handle *file_handle(fuse_req_t req, struct fs_file *f, const ch
 {
 	struct fs *fs = fs_of(req);
 	bool is_private = fs_file_is_private(fs->files, f);
-	struct fs_handle *h = fs_handle_new(is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, f->dir, name, fuse_req_ctx(req));
+	struct fs_handle *h = fs_write_handle_new(is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, f->dir, name, fuse_req_ctx(req));
 	if (!h) {
 		fs_file_close(fs->files, f);
 		fs_file_put(fs->files, f);
@@ -168,12 +168,12 @@ static void open_file(fuse_req_t req, uint64_t id, struct fuse_file_info *fi)
 		pthread_mutex_unlock(&f->lock);
 	}
 	if (err) {
-		fs_handle_free(fs, h);
+		fs_write_handle_free(fs, h);
 		fs_refuse(req, dir, buf_text(&name), err, "%s", *why.text ? why.text : "out of memory");
 		return;
 	}
 	if (fuse_reply_open(req, fi))
-		fs_handle_free(fs, h);
+		fs_write_handle_free(fs, h);
 }
 
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -232,12 +232,12 @@ void fs_open_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t 
 	if (err) {
 		if (h)
 			fs_file_unlink(fs->files, f);
-		fs_handle_free(fs, h);
+		fs_write_handle_free(fs, h);
 		fs_refuse(req, at.dir, name, err, "%s", *why.text ? why.text : "out of memory");
 		return;
 	}
 	if (fuse_reply_create(req, &e, fi))
-		fs_handle_free(fs, h);
+		fs_write_handle_free(fs, h);
 }
 
 static void reply_slice(fuse_req_t req, const struct buf *b, size_t size, off_t off)

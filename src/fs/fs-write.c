@@ -19,7 +19,7 @@
 #include "fs/fs-refuse.h"
 #include "fs/fs-stream.h"
 
-struct fs_handle *fs_handle_new(enum fs_handle_kind kind, int64_t dir, const char *name, const struct fuse_ctx *who)
+struct fs_handle *fs_write_handle_new(enum fs_handle_kind kind, int64_t dir, const char *name, const struct fuse_ctx *who)
 {
 	struct fs_handle *h = calloc(1, sizeof(*h));
 	char *copy = strdup(name);
@@ -36,7 +36,7 @@ struct fs_handle *fs_handle_new(enum fs_handle_kind kind, int64_t dir, const cha
 	return h;
 }
 
-void fs_handle_free(struct fs *fs, struct fs_handle *h)
+void fs_write_handle_free(struct fs *fs, struct fs_handle *h)
 {
 	if (!h)
 		return;
@@ -235,6 +235,6 @@ void fs_write_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		struct fs_failure f = { .err = fs_errors_errno(rc, false), .reason = why.text };
 		fs_refuse_note(fs, &h->who, h->dir, h->name, &f);
 	}
-	fs_handle_free(fs, h);
+	fs_write_handle_free(fs, h);
 	fuse_reply_err(req, 0);
 }

@@ -38,8 +38,8 @@ struct fs_handle {
 };
 
 /* NULL: no memory. */
-struct fs_handle *fs_handle_new(enum fs_handle_kind kind, int64_t dir, const char *name, const struct fuse_ctx *who);
-void fs_handle_free(struct fs *fs, struct fs_handle *h);
+struct fs_handle *fs_write_handle_new(enum fs_handle_kind kind, int64_t dir, const char *name, const struct fuse_ctx *who);
+void fs_write_handle_free(struct fs *fs, struct fs_handle *h);
 
 static inline struct fs_handle *fs_handle_of(const struct fuse_file_info *fi)
 {
