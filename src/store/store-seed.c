@@ -211,16 +211,21 @@ static enum rc write_down(struct store *s, const struct ledger_state *state, str
 	if (rc != RC_OK)
 		return rc;
 
-	/* Our own try that ended between bucket and ledger left its name in the bucket: then the ledger is no other one. */
+	/*
+	 * A try that ended between bucket and ledger left this ledger's name in the bucket: it is gone on with under its number,
+	 * however often that happens. Any other number there means that another ledger was in use.
+	 */
 	bool own_try = bucket.number == state->seeding + 1 && !strcmp(bucket.identity, state->identity);
 	bool other_line = bucket.number != state->seeding && !own_try;
-	uint64_t number = (bucket.number > state->seeding ? bucket.number : state->seeding) + 1;
+	uint64_t number = own_try ? bucket.number : (bucket.number > state->seeding ? bucket.number : state->seeding) + 1;
 
-	bucket.number = number;
-	snprintf(bucket.identity, sizeof(bucket.identity), "%s", state->identity);
-	rc = layout_write_seeding(s->objects, &bucket, why);
-	if (rc != RC_OK)
-		return rc;
+	if (!own_try) {
+		bucket.number = number;
+		snprintf(bucket.identity, sizeof(bucket.identity), "%s", state->identity);
+		rc = layout_write_seeding(s->objects, &bucket, why);
+		if (rc != RC_OK)
+			return rc;
+	}
 	FAILPOINT("store-seed-bucket-written");
 	rc = ledger_seed(s->ledger, state->identity, number, other_line, state->floor_us, why);
 	if (rc != RC_OK)

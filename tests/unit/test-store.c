@@ -18,12 +18,28 @@ static struct object_faults object_faults;
 static struct ledger_faults ledger_faults;
 static struct layout_store info;
 
+/* The ledger's own operations with some of them exchanged. */
+static const struct ledger_ops *ledger_ops;
+static struct ledger_ops tampered_ledger;
+static unsigned seeds_to_fail;
+
+static enum rc tampered_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
+			     struct why *why)
+{
+	if (seeds_to_fail) {
+		seeds_to_fail--;
+		return rc_fail(RC_TEMPORARY, why, "injected on seed");
+	}
+	return ledger_ops->seed(l, identity, number, other_line, floor_us, why);
+}
+
 static void make_dir(void)
 {
 	snprintf(dir, sizeof(dir), "/tmp/test-store-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	object_faults = (struct object_faults){ 0 };
 	ledger_faults = (struct ledger_faults){ 0 };
+	seeds_to_fail = 0;
 
 	_cleanup_(object_freep) struct object_store *objects = NULL;
 	char path[128];
@@ -40,7 +56,7 @@ static void remove_dir(void)
 	ck_assert_int_eq(system(command), 0);
 }
 
-static struct store *open_store(uint64_t timeout_ms)
+static struct store *open_unseeded(uint64_t timeout_ms)
 {
 	struct object_store *objects = NULL;
 	struct ledger *ledger = NULL;
@@ -52,9 +68,20 @@ static struct store *open_store(uint64_t timeout_ms)
 	ck_assert_int_eq(object_dir_new(&objects, dir, &why), RC_OK);
 	ck_assert_int_eq(object_fault_new(&objects, objects, &object_faults, &why), RC_OK);
 	ck_assert_msg(ledger_sqlite_open(&ledger, path, info.uuid, &why) == RC_OK, "%s", why.text);
+	ledger_ops = ledger->ops;
+	tampered_ledger = *ledger_ops;
+	tampered_ledger.seed = tampered_seed;
+	ledger->ops = &tampered_ledger;
 	ck_assert_int_eq(ledger_fault_new(&ledger, ledger, &ledger_faults, &why), RC_OK);
 	struct store_options options = { .timeout_ms = timeout_ms, .fresh_ms = 1000, .gap_wait_ms = 5000, .max_event = 1 << 20 };
 	ck_assert_int_eq(store_new(&s, objects, ledger, &info, &options, &why), RC_OK);
+	return s;
+}
+
+static struct store *open_store(uint64_t timeout_ms)
+{
+	struct store *s = open_unseeded(timeout_ms);
+	struct why why = { "" };
 	ck_assert_msg(store_seed(s, NULL, NULL, &why) == RC_OK, "%s", why.text);
 	return s;
 }
@@ -331,6 +358,41 @@ START_TEST(a_ledger_replaced_under_an_open_store_is_seeded_before_the_next_appen
 }
 END_TEST
 
+/* Committed, not stored: nobody sweeps. */
+static void only_commit(struct store *s, const char *text)
+{
+	static const enum store_ack ack = STORE_ACK_COMMITTED;
+	_cleanup_(draft_release) struct draft d = draft_of(text);
+	struct store_append a = { .type = "Order", .id = "o-1", .drafts = &d, .n = 1, .ack = &ack };
+	struct why why = { "" };
+	ck_assert_msg(store_append(s, &a, &why) == RC_OK, "%s", why.text);
+}
+
+START_TEST(a_seeding_that_ends_halfway_again_and_again_gives_no_number_up)
+{
+	struct store *s = open_store(5000);
+	only_commit(s, "{\"event_type\":\"A\",\"data\":{},\"expected_seq\":0}");
+	store_free(&s);
+
+	/* the same ledger in another place: all that it holds is good */
+	char command[512];
+	snprintf(command, sizeof(command), "cd '%s/.evfs' && cp ledger.db copy && mv copy ledger.db", dir);
+	ck_assert_int_eq(system(command), 0);
+	s = open_unseeded(5000);
+	seeds_to_fail = 3;
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(store_seed(s, NULL, NULL, NULL), RC_TEMPORARY);
+	ck_assert_int_eq(store_seed(s, NULL, NULL, NULL), RC_OK);
+
+	size_t swept = 0;
+	ck_assert_int_eq(store_sweep(s, true, &swept, NULL), RC_OK);
+	ck_assert_uint_eq(swept, 1);
+	ck_assert_uint_eq(append_ok(s, DOC), 2);
+	ck_assert_uint_eq(findings(s), 0);
+	store_free(&s);
+}
+END_TEST
+
 START_TEST(what_is_no_event_under_a_number_makes_a_void)
 {
 	struct store *s = open_store(5000);
@@ -395,6 +457,7 @@ int main(void)
 	tcase_add_test(tc, objects_ahead_of_the_ledger_keep_their_numbers);
 	tcase_add_test(tc, a_new_ledger_learns_from_the_objects);
 	tcase_add_test(tc, a_ledger_replaced_under_an_open_store_is_seeded_before_the_next_append);
+	tcase_add_test(tc, a_seeding_that_ends_halfway_again_and_again_gives_no_number_up);
 	tcase_add_test(tc, what_is_no_event_under_a_number_makes_a_void);
 	tcase_add_test(tc, limits_and_read_only_are_refused_before_anything_happens);
 	suite_add_tcase(suite, tc);
