@@ -29,7 +29,7 @@ struct mount {
 	const struct config *config;
 	struct fs *fs;
 	int parent;		/* where to tell that the mount answers; -1: in the foreground */
-	bool failed;
+	bool answered, failed;
 	pthread_t signals;
 };
 
@@ -95,6 +95,7 @@ static void ready(void *arg, enum rc rc, const struct why *why)
 	} else if (m->parent >= 0) {
 		leave_terminal(m);
 	}
+	m->answered = rc == RC_OK;
 	if (rc == RC_OK)
 		log_info("mounted store=%s mountpoint=%s", m->config->store, m->config->mountpoint);
 }
@@ -160,11 +161,10 @@ static int run(const struct config *c, int parent)
 	if (rc != RC_OK)
 		return complain(&why);
 	rc = serve(&m, store, &why);
-	if (rc != RC_OK) {
+	if (rc != RC_OK && m.answered)
 		log_error("%s", why.text);
-		if (m.parent >= 0)
-			complain(&why);
-	}
+	else if (rc != RC_OK)
+		complain(&why);
 	store_free(&store);
 	return rc != RC_OK || m.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

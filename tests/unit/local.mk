@@ -68,3 +68,18 @@ TESTS += %D%/test-ledger-sqlite
 %C%_test_ledger_sqlite_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a \
 	$(SQLITE_LIBS) $(CRYPTO_LIBS) $(CHECK_LIBS)
 endif
+
+# the mount's own state, without a kernel
+if HAVE_CHECK
+fs_units = %D%/test-fs-gather %D%/test-fs-file
+check_PROGRAMS += $(fs_units)
+TESTS += $(fs_units)
+fs_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(FUSE_CFLAGS)
+fs_ldadd = src/fs/libfs.a src/event/libevent.a src/base/libbase.a $(CHECK_LIBS) $(CRYPTO_LIBS)
+%C%_test_fs_gather_SOURCES = %D%/test-fs-gather.c
+%C%_test_fs_gather_CFLAGS = $(fs_cflags)
+%C%_test_fs_gather_LDADD = $(fs_ldadd)
+%C%_test_fs_file_SOURCES = %D%/test-fs-file.c
+%C%_test_fs_file_CFLAGS = $(fs_cflags)
+%C%_test_fs_file_LDADD = $(fs_ldadd)
+endif
