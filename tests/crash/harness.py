@@ -21,6 +21,7 @@ GONE = (errno.ENOTCONN, errno.ECONNABORTED)  # what a process sees of a mount wh
 REPORTS = (b"ERROR: AddressSanitizer", b"ERROR: LeakSanitizer", b"ERROR: ThreadSanitizer", b"runtime error:")
 NAMESPACE = uuid.UUID("8a4b8ab1-6f0b-4a55-9d2e-3a1c5b1f7e90")
 PR_SET_PDEATHSIG = 1
+MNT_FORCE = 1
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -115,12 +116,16 @@ def wait_all(pids, seconds):
 
 
 def kill_all(pids):
+    pids = list(pids)
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        except (ProcessLookupError, ChildProcessError):
+        except ProcessLookupError:
             pass
+    try:
+        wait_all(pids, 5)  # one that hangs in the kernel stays
+    except ChildProcessError:
+        pass
 
 
 def append_line(fd, record):
@@ -165,7 +170,7 @@ class Mount:
     def __init__(self, build, store, point, options, log, failpoint=None):
         os.makedirs(point, exist_ok=True)
         self.store, self.point, self.log = store, point, log
-        self.outside = self.device = os.stat(point).st_dev
+        self.outside = os.stat(point).st_dev
         env = dict(os.environ)
         env.pop("EVFS_FAILPOINT", None)
         if failpoint:
@@ -179,8 +184,7 @@ class Mount:
         end = time.monotonic() + seconds
         while True:
             try:
-                self.device = os.stat(self.point).st_dev
-                if self.device != self.outside and os.path.exists(self.point + "/.evfs/health.json"):
+                if os.stat(self.point).st_dev != self.outside and os.path.exists(self.point + "/.evfs/health.json"):
                     return True
             except OSError as e:
                 if e.errno not in GONE:
@@ -212,7 +216,11 @@ class Mount:
         """kill -9 if it still lives. Returns its exit status."""
         if self.alive():
             self.process.kill()
-        return self.process.wait()
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.abort()
+            raise Failed("kill -9 does not end the mount: a thread of its process waits for the mount itself?")
 
     def clear(self):
         """Unmount what a dead server left, as its user would have to."""
@@ -223,13 +231,7 @@ class Mount:
 
     def abort(self):
         """Cut the connection: for a mount that hangs. Needs root; without it nothing more can be done."""
-        if self.device == self.outside:
-            return
-        try:
-            with open("/sys/fs/fuse/connections/%d/abort" % os.minor(self.device), "w") as f:
-                f.write("1")
-        except OSError:
-            pass
+        libc.umount2(self.point.encode(), MNT_FORCE)
 
     def health(self):
         with open(self.point + "/.evfs/health.json") as f:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 
 import history
@@ -19,6 +20,7 @@ STREAMS = ["Order/s-%d" % i for i in range(3)]
 WRITERS = 5
 MOUNT_OPTIONS = "timeout=1s,fresh=50ms"
 EXIT_CONFLICT = 4
+HANGS_AFTER = 120
 FIRES_WITHIN = 2.0  # seconds; a failpoint that is not passed by then is given up: a plain kill instead
 
 MANY_PASSES = 30
@@ -54,6 +56,7 @@ class Scenario:
         self.attempts = []
         self.seen = {}  # stream: its bytes at the last check, and their events
         self.mounts = []
+        self.hung = False
         self.unstored = []  # reasons of EIO
         os.makedirs(self.folder)
 
@@ -353,6 +356,25 @@ class Scenario:
             self.mounts = []
         self.cycles += 1
         return fired
+
+    def give_up(self):
+        """A mount that lives and does not answer: who waits for it can't be interrupted, so its process must go."""
+        self.hung = True
+        for mount in self.mounts:
+            mount.process.kill()
+
+    def guarded_cycle(self):
+        watchdog = threading.Timer(HANGS_AFTER, self.give_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            return self.cycle()
+        except (Failed, OSError) as e:
+            if self.hung:
+                raise Failed("hangs for %d s, or the mount does: %s" % (HANGS_AFTER, e)) from e
+            raise
+        finally:
+            watchdog.cancel()
 
     def story(self):
         """What it was doing, for a report."""
