@@ -157,7 +157,7 @@ static enum rc seed_stream_once(struct store *s, const char *type, const char *i
 		return rc;
 	STORE_COUNT(s, reseeded, 1);
 	if (r.replaced || r.moved || r.dropped)
-		store_note(s, type, id, RC_OK, "re-seeded: %zu added, %zu replaced, %zu moved to the end, %zu dropped, %zu void%s%s",
+		store_note(s, type, id, r.dropped ? RC_CONFLICT : RC_OK, "re-seeded: %zu added, %zu replaced, %zu moved to the end, %zu dropped, %zu void%s%s",
 			   r.added, r.replaced, r.moved, r.dropped, r.voids, r.dropped ? "; dropped: " : "", r.dropped_why.text);
 	if (s->view)
 		view_touch(s->view, type, id);

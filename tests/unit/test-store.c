@@ -393,6 +393,29 @@ START_TEST(a_seeding_that_ends_halfway_again_and_again_gives_no_number_up)
 }
 END_TEST
 
+static void keep_failure(void *arg, const char *type, const char *id, enum rc rc, const char *text)
+{
+	struct why *kept = arg;
+	(void)type;
+	(void)id;
+	if (rc != RC_OK && strstr(text, "dropped: "))
+		snprintf(kept->text, sizeof(kept->text), "%s", text);
+}
+
+START_TEST(an_event_that_is_dropped_is_told_as_a_failure_that_names_it)
+{
+	_cleanup_(store_freep) struct store *s = open_store(5000);
+	struct why told = { "" };
+	size_t swept = 0;
+	store_on_notice(s, keep_failure, &told);
+	only_commit(s, "{\"event_id\":\"loser\",\"event_type\":\"A\",\"data\":{},\"expected_seq\":0}");
+	put_event(1, "ahead-1");
+	ck_assert_int_eq(store_sweep(s, true, &swept, NULL), RC_OK);
+	ck_assert_msg(strstr(told.text, "number 1 'loser'") != NULL, "'%s'", told.text);
+	ck_assert_uint_eq(append_ok(s, DOC), 2);
+}
+END_TEST
+
 START_TEST(what_is_no_event_under_a_number_makes_a_void)
 {
 	struct store *s = open_store(5000);
@@ -458,6 +481,7 @@ int main(void)
 	tcase_add_test(tc, a_new_ledger_learns_from_the_objects);
 	tcase_add_test(tc, a_ledger_replaced_under_an_open_store_is_seeded_before_the_next_append);
 	tcase_add_test(tc, a_seeding_that_ends_halfway_again_and_again_gives_no_number_up);
+	tcase_add_test(tc, an_event_that_is_dropped_is_told_as_a_failure_that_names_it);
 	tcase_add_test(tc, what_is_no_event_under_a_number_makes_a_void);
 	tcase_add_test(tc, limits_and_read_only_are_refused_before_anything_happens);
 	suite_add_tcase(suite, tc);
