@@ -121,10 +121,25 @@ static enum rc read_found(struct store *s, const char *type, const char *id, str
 	return RC_OK;
 }
 
+/* What the ledger says of a stream; as it is here, the ledger does not know it. */
+struct standing {
+	bool there, unseeded;
+	uint64_t settled_to;
+};
+
 static bool take_row(void *arg, const struct ledger_row *row)
 {
-	*(uint64_t *)arg = row->settled_to;
+	*(struct standing *)arg = (struct standing){ true, row->unseeded, row->settled_to };
 	return false;
+}
+
+/* A re-seed counts what the objects hold as settled: before that the disk must have it. */
+static enum rc sync_objects(struct store *s, struct why *why)
+{
+	STORE_COUNT(s, syncs, 1);
+	enum rc rc = object_sync(s->objects, why);
+	store_saw_objects(s, rc, why);
+	return rc;
 }
 
 static enum rc seed_stream_once(struct store *s, const char *type, const char *id, struct why *why)
@@ -134,30 +149,34 @@ static enum rc seed_stream_once(struct store *s, const char *type, const char *i
 	if (rc != RC_OK)
 		return rc;
 
-	uint64_t after = 0;
+	struct standing row = { false, true, 0 };
 	struct ledger_query q = { .what = LEDGER_STREAM, .type = type, .id = id, .unseeded_too = true };
-	rc = ledger_read(s->ledger, &q, take_row, &after, NULL, why);
+	rc = ledger_read(s->ledger, &q, take_row, &row, NULL, why);
 	if (rc != RC_OK)
 		return rc;
 
 	_cleanup_(found_release) struct found f = { 0 };
 	STORE_COUNT(s, lists, 1);
-	rc = layout_list_stream(s->objects, s->info.layout, type, id, after, found_add, &f, why);
+	rc = layout_list_stream(s->objects, s->info.layout, type, id, row.settled_to, found_add, &f, why);
 	if (rc == RC_OK && f.failed)
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the objects of '%s/%s'", type, id);
 	if (rc == RC_OK)
 		rc = read_found(s, type, id, &f, why);
+	if (rc == RC_OK && f.n && !row.unseeded)	/* others were synced when the seeding was written down */
+		rc = sync_objects(s, why);
 	if (rc != RC_OK)
 		return rc;
 
 	FAILPOINT("store-reseed");
-	struct ledger_reseed r = { .type = type, .id = id, .seeding = state.seeding, .after = after, .objects = f.objects, .n = f.n };
+	struct ledger_reseed r = { .type = type, .id = id, .seeding = state.seeding, .after = row.settled_to,
+				   .objects = f.objects, .n = f.n };
 	rc = ledger_reseed(s->ledger, &r, why);
 	if (rc != RC_OK)
 		return rc;
 	STORE_COUNT(s, reseeded, 1);
 	if (r.replaced || r.moved || r.dropped)
-		store_note(s, type, id, r.dropped ? RC_CONFLICT : RC_OK, "re-seeded: %zu added, %zu replaced, %zu moved to the end, %zu dropped, %zu void%s%s",
+		store_note(s, type, id, r.dropped ? RC_CONFLICT : RC_OK,
+			   "re-seeded: %zu added, %zu replaced, %zu moved to the end, %zu dropped, %zu void%s%s",
 			   r.added, r.replaced, r.moved, r.dropped, r.voids, r.dropped ? "; dropped: " : "", r.dropped_why.text);
 	if (s->view)
 		view_touch(s->view, type, id);
@@ -207,7 +226,9 @@ static uint64_t still_to_wait(struct store *s, const struct ledger_state *state)
 static enum rc write_down(struct store *s, const struct ledger_state *state, struct why *why)
 {
 	struct layout_seeding bucket;
-	enum rc rc = layout_read_seeding(s->objects, &bucket, why);
+	enum rc rc = sync_objects(s, why);
+	if (rc == RC_OK)
+		rc = layout_read_seeding(s->objects, &bucket, why);
 	if (rc != RC_OK)
 		return rc;
 
@@ -301,10 +322,10 @@ struct walk {
 static bool is_seeded(struct walk *w, const char *type, const char *id)
 {
 	bool fenced = false;
-	uint64_t settled_to = UINT64_MAX;
+	struct standing row = { 0 };
 	struct ledger_query q = { .what = LEDGER_STREAM, .type = type, .id = id };
-	enum rc rc = ledger_read(w->s->ledger, &q, take_row, &settled_to, &fenced, NULL);
-	return rc == RC_OK && settled_to != UINT64_MAX;
+	enum rc rc = ledger_read(w->s->ledger, &q, take_row, &row, &fenced, NULL);
+	return rc == RC_OK && row.there;
 }
 
 static bool seed_named(void *arg, const char *type, const char *id)

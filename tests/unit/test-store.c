@@ -18,10 +18,27 @@ static struct object_faults object_faults;
 static struct ledger_faults ledger_faults;
 static struct layout_store info;
 
-/* The ledger's own operations with some of them exchanged. */
+/* The parts' own operations with some of them exchanged. */
 static const struct ledger_ops *ledger_ops;
+static const struct object_ops *object_ops;
 static struct ledger_ops tampered_ledger;
+static struct object_ops tampered_objects;
 static unsigned seeds_to_fail;
+static bool is_synced;		/* a test says since when */
+static unsigned unsynced_reseeds;
+
+static enum rc tampered_sync(struct object_store *o, struct why *why)
+{
+	is_synced = true;
+	return object_ops->sync(o, why);
+}
+
+/* Here the settled state that is taken from the objects becomes durable. */
+static enum rc tampered_reseed(struct ledger *l, struct ledger_reseed *r, struct why *why)
+{
+	unsynced_reseeds += r->n && !is_synced;
+	return ledger_ops->reseed(l, r, why);
+}
 
 static enum rc tampered_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
 			     struct why *why)
@@ -39,7 +56,7 @@ static void make_dir(void)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	object_faults = (struct object_faults){ 0 };
 	ledger_faults = (struct ledger_faults){ 0 };
-	seeds_to_fail = 0;
+	seeds_to_fail = unsynced_reseeds = 0;
 
 	_cleanup_(object_freep) struct object_store *objects = NULL;
 	char path[128];
@@ -66,11 +83,16 @@ static struct store *open_unseeded(uint64_t timeout_ms)
 
 	snprintf(path, sizeof(path), "%s/.evfs/ledger.db", dir);
 	ck_assert_int_eq(object_dir_new(&objects, dir, &why), RC_OK);
+	object_ops = objects->ops;
+	tampered_objects = *object_ops;
+	tampered_objects.sync = tampered_sync;
+	objects->ops = &tampered_objects;
 	ck_assert_int_eq(object_fault_new(&objects, objects, &object_faults, &why), RC_OK);
 	ck_assert_msg(ledger_sqlite_open(&ledger, path, info.uuid, &why) == RC_OK, "%s", why.text);
 	ledger_ops = ledger->ops;
 	tampered_ledger = *ledger_ops;
 	tampered_ledger.seed = tampered_seed;
+	tampered_ledger.reseed = tampered_reseed;
 	ledger->ops = &tampered_ledger;
 	ck_assert_int_eq(ledger_fault_new(&ledger, ledger, &ledger_faults, &why), RC_OK);
 	struct store_options options = { .timeout_ms = timeout_ms, .fresh_ms = 1000, .gap_wait_ms = 5000, .max_event = 1 << 20 };
@@ -393,6 +415,24 @@ START_TEST(a_seeding_that_ends_halfway_again_and_again_gives_no_number_up)
 }
 END_TEST
 
+START_TEST(a_reseed_settles_what_the_disk_has)
+{
+	struct store *s = open_store(5000);
+	append_ok(s, DOC);
+	store_free(&s);
+	lose_ledger();
+	is_synced = false;
+	s = open_store(5000);
+	ck_assert_uint_eq(unsynced_reseeds, 0);
+
+	put_event(2, "ahead-2");
+	is_synced = false;
+	ck_assert_uint_eq(append_ok(s, DOC), 3);
+	ck_assert_uint_eq(unsynced_reseeds, 0);
+	store_free(&s);
+}
+END_TEST
+
 static void keep_failure(void *arg, const char *type, const char *id, enum rc rc, const char *text)
 {
 	struct why *kept = arg;
@@ -481,6 +521,7 @@ int main(void)
 	tcase_add_test(tc, a_new_ledger_learns_from_the_objects);
 	tcase_add_test(tc, a_ledger_replaced_under_an_open_store_is_seeded_before_the_next_append);
 	tcase_add_test(tc, a_seeding_that_ends_halfway_again_and_again_gives_no_number_up);
+	tcase_add_test(tc, a_reseed_settles_what_the_disk_has);
 	tcase_add_test(tc, an_event_that_is_dropped_is_told_as_a_failure_that_names_it);
 	tcase_add_test(tc, what_is_no_event_under_a_number_makes_a_void);
 	tcase_add_test(tc, limits_and_read_only_are_refused_before_anything_happens);
