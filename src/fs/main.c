@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ struct mount {
 	int parent;		/* where to tell that the mount answers; -1: in the foreground */
 	bool answered, failed;
 	pthread_t signals;
+	atomic_bool ended;	/* nothing is left to stop */
 };
 
 static int complain(const struct why *why)
@@ -116,9 +118,10 @@ static void *wait_for_signal(void *arg)
 	int signal;
 	signal_set(&set);
 	sigwait(&set, &signal);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	log_info("ending by signal %d", signal);
-	fs_stop(m->fs);
+	if (!atomic_load(&m->ended)) {
+		log_info("ending by signal %d", signal);
+		fs_stop(m->fs);
+	}
 	return NULL;
 }
 
@@ -140,7 +143,8 @@ static enum rc serve(struct mount *m, struct store *store, struct why *why)
 	if (pthread_create(&m->signals, NULL, wait_for_signal, m))
 		return rc_fail(RC_NO_MEMORY, why, "cannot start a thread");
 	rc = fs_serve(fs, why);
-	pthread_cancel(m->signals);
+	atomic_store(&m->ended, true);
+	pthread_kill(m->signals, SIGTERM);	/* if it still waits: a cancelled thread would leave its stack to a sanitizer as it is */
 	pthread_join(m->signals, NULL);
 	fs_unmount(fs);
 	return rc;
