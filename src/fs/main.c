@@ -192,6 +192,23 @@ static int wait_for_mount(int from_child, pid_t child)
 	return EXIT_FAILURE;
 }
 
+/* Who is started with 0 to 2 closed would find the ledger there, and write messages into it. */
+static bool open_standard(void)
+{
+	int fd;
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	return fd >= 0 && !close(fd);
+}
+
+/* What the caller happened to have open (a lock, a pipe that someone reads to its end) is not for a server to keep. */
+static void close_inherited(int except)
+{
+	if (except > STDERR_FILENO + 1)
+		(void)close_range(STDERR_FILENO + 1, (unsigned)except - 1, 0);
+	(void)close_range((unsigned)except + 1, ~0u, 0);
+}
+
 static int run_in_background(const struct config *c)
 {
 	int ends[2];
@@ -204,8 +221,12 @@ static int run_in_background(const struct config *c)
 		perror("evfs: fork");
 		return EXIT_FAILURE;
 	}
-	close(ends[child ? 1 : 0]);
-	return child ? wait_for_mount(ends[0], child) : run(c, ends[1]);
+	if (child) {
+		close(ends[1]);
+		return wait_for_mount(ends[0], child);
+	}
+	close_inherited(ends[1]);
+	return run(c, ends[1]);
 }
 
 static int mount_store(const struct config *c)
@@ -221,8 +242,10 @@ int main(int argc, char **argv)
 {
 	struct config c;
 	struct why why = { "" };
-	enum rc rc = config_parse(&c, argc, argv, &why);
 	int status;
+	if (!open_standard())
+		return EXIT_FAILURE;
+	enum rc rc = config_parse(&c, argc, argv, &why);
 	if (c.help)
 		status = print_help();
 	else if (c.version)
