@@ -20,10 +20,13 @@
 
 #define PROBE_S 3600.0
 
-/* What desktops, shells and version control look for everywhere, and what is never here. Sorted. */
+/*
+ * What desktops, shells and version control look for everywhere, and what is never here: names that no directory has. What else
+ * they look for (CVS, BDMV) may be an aggregate. Sorted.
+ */
 static const char *const probes[] = {
 	".DS_Store", ".Trash", ".Trash-0", ".Trash-1000", ".Trashes", ".bzr", ".directory", ".git", ".hg", ".hgtags", ".hidden",
-	".localized", ".nomedia", ".svn", ".xdg-volume-info", "AACS", "BDMV", "BDSVM", "CVS", "VIDEO_TS", "autorun.inf", "bdmv",
+	".localized", ".nomedia", ".svn", ".xdg-volume-info",
 };
 
 static int compare_names(const void *a, const void *b)
