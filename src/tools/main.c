@@ -2,9 +2,12 @@
 /* main.c - evfsctl: which verb, and --help, --version. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "setup/option.h"
@@ -52,8 +55,19 @@ static enum verb_status unknown_verb(const char *word)
 	return VERB_USAGE;
 }
 
+/* With one of 0 to 2 closed, the ledger would be opened there, and read or written as that. */
+static bool open_standard(void)
+{
+	int fd;
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	return fd >= 0 && !close(fd);
+}
+
 int main(int argc, char **argv)
 {
+	if (!open_standard())
+		return VERB_FAILED;
 	/* A reader that left shows as EPIPE (output.h); an append must not end for it. */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
