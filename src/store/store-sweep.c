@@ -105,8 +105,14 @@ enum rc store_sweep_once(struct store *s, size_t max, bool all, size_t *n_r, str
 	enum rc rc;
 	do {
 		size_t some = max - total < SWEEP_BATCH ? max - total : SWEEP_BATCH;
+		uint64_t before = atomic_load(&s->count.settled);
 		rc = sweep_batch(s, some, all, &n, why);
 		total += n;
+		if (all && rc == RC_OK && n == SWEEP_BATCH) {
+			/* where leases don't count, what is not settled would be given out again, without end */
+			store_settle_flush(s);
+			all = atomic_load(&s->count.settled) != before;
+		}
 	} while (rc == RC_OK && n == SWEEP_BATCH && total < max);
 	*n_r = total;
 	return rc;

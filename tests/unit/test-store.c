@@ -415,6 +415,20 @@ START_TEST(a_seeding_that_ends_halfway_again_and_again_gives_no_number_up)
 }
 END_TEST
 
+START_TEST(a_sweep_that_heeds_no_lease_ends)
+{
+	_cleanup_(store_freep) struct store *s = open_store(5000);
+	size_t swept = 0;
+	for (int i = 0; i < 300; i++)	/* more than one claim gives out */
+		only_commit(s, DOC);
+	ck_assert_int_eq(store_sweep(s, true, &swept, NULL), RC_OK);
+	ck_assert_uint_eq(swept, 300);
+	ck_assert_int_eq(store_sweep(s, true, &swept, NULL), RC_OK);
+	ck_assert_uint_eq(swept, 0);
+	ck_assert_uint_eq(findings(s), 0);
+}
+END_TEST
+
 START_TEST(a_reseed_settles_what_the_disk_has)
 {
 	struct store *s = open_store(5000);
@@ -521,6 +535,7 @@ int main(void)
 	tcase_add_test(tc, a_new_ledger_learns_from_the_objects);
 	tcase_add_test(tc, a_ledger_replaced_under_an_open_store_is_seeded_before_the_next_append);
 	tcase_add_test(tc, a_seeding_that_ends_halfway_again_and_again_gives_no_number_up);
+	tcase_add_test(tc, a_sweep_that_heeds_no_lease_ends);
 	tcase_add_test(tc, a_reseed_settles_what_the_disk_has);
 	tcase_add_test(tc, an_event_that_is_dropped_is_told_as_a_failure_that_names_it);
 	tcase_add_test(tc, what_is_no_event_under_a_number_makes_a_void);
