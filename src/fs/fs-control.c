@@ -209,7 +209,7 @@ enum rc fs_control_list(struct fs_dir_page *page, const struct fs_node *at, off_
 void fs_control_open(fuse_req_t req, const struct fs_node *at, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct fs_handle *h = fs_write_handle_new(FS_HANDLE_TEXT, VIEW_ROOT, "", fuse_req_ctx(req));
+	struct fs_handle *h = fs_write_handle_new(fs, FS_HANDLE_TEXT, VIEW_ROOT, "", fuse_req_ctx(req));
 	if (h) {
 		print(fs, at->kind, &h->text, &h->seen);
 		h->follow = at->kind == FS_NODE_ERRORS;

@@ -77,7 +77,7 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 		fs_refuse(req, dir, NAME_STREAM, EPERM, "'" NAME_STREAM "' holds events and cannot be truncated: append with >>");
 		return;
 	}
-	struct fs_handle *h = fs_write_handle_new(FS_HANDLE_STREAM, dir, NAME_STREAM, fuse_req_ctx(req));
+	struct fs_handle *h = fs_write_handle_new(fs, FS_HANDLE_STREAM, dir, NAME_STREAM, fuse_req_ctx(req));
 	if (!h) {
 		fs_stream_put(fs, s);
 		fuse_reply_err(req, ENOMEM);
@@ -97,7 +97,7 @@ static struct fs_handle *file_handle(fuse_req_t req, struct fs_file *f, const ch
 {
 	struct fs *fs = fs_of(req);
 	bool is_private = fs_file_is_private(fs->files, f);
-	struct fs_handle *h = fs_write_handle_new(is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, f->dir, name, fuse_req_ctx(req));
+	struct fs_handle *h = fs_write_handle_new(fs, is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, f->dir, name, fuse_req_ctx(req));
 	if (!h) {
 		fs_file_close(fs->files, f);
 		fs_file_put(fs->files, f);

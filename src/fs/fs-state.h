@@ -20,6 +20,7 @@
 
 struct fs_young;
 struct fs_files;
+struct fs_handles;
 struct fs_streams;
 struct fs_errors;
 struct fs_metrics;
@@ -41,6 +42,7 @@ struct fs {
 
 	struct fs_young *young;		/* directories that only this mount knows */
 	struct fs_files *files;		/* files that only this mount knows */
+	struct fs_handles *handles;	/* what is open */
 	struct fs_streams *streams;	/* streams in use */
 	struct fs_errors *errors;
 	struct fs_metrics *metrics;

@@ -19,7 +19,45 @@
 #include "fs/fs-refuse.h"
 #include "fs/fs-stream.h"
 
-struct fs_handle *fs_write_handle_new(enum fs_handle_kind kind, int64_t dir, const char *name, const struct fuse_ctx *who)
+struct fs_handles {
+	pthread_mutex_t lock;	/* guards first, and before and after of each */
+	struct fs_handle *first;
+};
+
+enum rc fs_write_handles_new(struct fs_handles **out, struct why *why)
+{
+	struct fs_handles *all = calloc(1, sizeof(*all));
+	if (!all)
+		return rc_fail(RC_NO_MEMORY, why, "out of memory");
+	pthread_mutex_init(&all->lock, NULL);
+	*out = all;
+	return RC_OK;
+}
+
+static void link_handle(struct fs_handles *all, struct fs_handle *h)
+{
+	pthread_mutex_lock(&all->lock);
+	h->after = all->first;
+	if (h->after)
+		h->after->before = h;
+	all->first = h;
+	pthread_mutex_unlock(&all->lock);
+}
+
+static void unlink_handle(struct fs_handles *all, struct fs_handle *h)
+{
+	pthread_mutex_lock(&all->lock);
+	if (h->after)
+		h->after->before = h->before;
+	if (h->before)
+		h->before->after = h->after;
+	else
+		all->first = h->after;
+	pthread_mutex_unlock(&all->lock);
+}
+
+struct fs_handle *fs_write_handle_new(struct fs *fs, enum fs_handle_kind kind, int64_t dir, const char *name,
+				      const struct fuse_ctx *who)
 {
 	struct fs_handle *h = calloc(1, sizeof(*h));
 	char *copy = strdup(name);
@@ -33,6 +71,7 @@ struct fs_handle *fs_write_handle_new(enum fs_handle_kind kind, int64_t dir, con
 	h->name = copy;
 	h->who = *who;
 	pthread_mutex_init(&h->lock, NULL);
+	link_handle(fs->handles, h);
 	return h;
 }
 
@@ -40,6 +79,7 @@ void fs_write_handle_free(struct fs *fs, struct fs_handle *h)
 {
 	if (!h)
 		return;
+	unlink_handle(fs->handles, h);
 	if (h->file) {
 		fs_file_close(fs->files, h->file);
 		fs_file_put(fs->files, h->file);
@@ -223,11 +263,8 @@ void fs_write_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fi
 		fuse_reply_err(req, 0);
 }
 
-void fs_write_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void release(struct fs *fs, struct fs_handle *h)
 {
-	struct fs *fs = fs_of(req);
-	struct fs_handle *h = fs_handle_of(fi);
-	(void)ino;
 	if (h && fs_gather_incomplete(&h->gather)) {
 		struct why why = { "" };
 		enum rc rc = rc_prefix(fs_gather_explain(&h->gather, &why), &why,
@@ -236,5 +273,22 @@ void fs_write_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fs_refuse_note(fs, &h->who, h->dir, h->name, &f);
 	}
 	fs_write_handle_free(fs, h);
+}
+
+void fs_write_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	release(fs_of(req), fs_handle_of(fi));
 	fuse_reply_err(req, 0);
+}
+
+void fs_write_handles_free(struct fs *fs)
+{
+	if (!fs->handles)
+		return;
+	while (fs->handles->first)
+		release(fs, fs->handles->first);
+	pthread_mutex_destroy(&fs->handles->lock);
+	free(fs->handles);
+	fs->handles = NULL;
 }

@@ -35,10 +35,16 @@ struct fs_handle {
 	struct buf text;
 	uint64_t seen;			/* text of errors: the last line in it */
 	bool follow;
+	struct fs_handle *before, *after;	/* of all that are open; fs_handles' lock guards them */
 };
 
+enum rc fs_write_handles_new(struct fs_handles **out, struct why *why) _must_check_;
+/* Releases what the kernel never did: the mount was taken away while it was open. Before the rooms that handles use. */
+void fs_write_handles_free(struct fs *fs);
+
 /* NULL: no memory. */
-struct fs_handle *fs_write_handle_new(enum fs_handle_kind kind, int64_t dir, const char *name, const struct fuse_ctx *who);
+struct fs_handle *fs_write_handle_new(struct fs *fs, enum fs_handle_kind kind, int64_t dir, const char *name,
+				      const struct fuse_ctx *who);
 void fs_write_handle_free(struct fs *fs, struct fs_handle *h);
 
 static inline struct fs_handle *fs_handle_of(const struct fuse_file_info *fi)

@@ -122,6 +122,8 @@ static enum rc make_rooms(struct fs *fs, struct why *why)
 		rc = fs_metrics_new(&fs->metrics, why);
 	if (rc == RC_OK)
 		rc = fs_dirs_new(&fs->dirs, why);
+	if (rc == RC_OK)
+		rc = fs_write_handles_new(&fs->handles, why);
 	return rc;
 }
 
@@ -185,6 +187,7 @@ void fs_free(struct fs **pfs)
 	fs_unmount(fs);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
+	fs_write_handles_free(fs);
 	fs_young_free(&fs->young);
 	fs_files_free(&fs->files);
 	fs_streams_free(&fs->streams);
