@@ -262,12 +262,14 @@ enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_s
 	return rc == RC_OK ? ledger_sqlite_conn_run(c, q, why) : rc;
 }
 
-void ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy)
+enum rc ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy, struct why *why)
 {
-	if (c->lazy != lazy &&
-	    sqlite3_exec(c->db, lazy ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL",
-			 NULL, NULL, NULL) == SQLITE_OK)
+	if (c->lazy == lazy)
+		return RC_OK;
+	enum rc rc = ledger_sqlite_conn_exec(c, lazy ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", why);
+	if (rc == RC_OK)
 		c->lazy = lazy;
+	return rc;
 }
 
 static int hex(char c)

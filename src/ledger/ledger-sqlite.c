@@ -156,8 +156,9 @@ static enum rc write_try(struct ledger_sqlite *l, enum ledger_sqlite_need need, 
 {
 	struct ledger_sqlite_conn *c = l->writer;
 	uint64_t highest = 0;
-	ledger_sqlite_conn_lazy(c, !durable);
-	enum rc rc = ledger_sqlite_conn_do(c, SQL_BEGIN_WRITE, why);
+	enum rc rc = ledger_sqlite_conn_lazy(c, !durable, why);
+	if (rc == RC_OK)
+		rc = ledger_sqlite_conn_do(c, SQL_BEGIN_WRITE, why);
 	/* also where it failed: the reason may be that the file is another */
 	*again = ledger_sqlite_file_check(&l->file, &highest) != FILE_SAME;
 	if (rc != RC_OK)

@@ -146,7 +146,7 @@ enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_s
 			      struct why *why) _must_check_;
 enum rc ledger_sqlite_conn_exec(struct ledger_sqlite_conn *c, const char *text,
 				struct why *why) _must_check_;
-void ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy);
+enum rc ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy, struct why *why) _must_check_;
 
 /* Event ids that are UUIDs in lower case take 16 bytes. The text stays valid as long as id. */
 struct ledger_sqlite_id {

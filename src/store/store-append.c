@@ -146,6 +146,13 @@ static enum rc conflict(struct store_append *a, const struct ledger_append *item
 		       e->last, item->last);
 }
 
+static void note_in_flight(struct store *s, uint64_t until_ms)
+{
+	uint64_t seen = atomic_load(&s->in_flight_until);
+	while (seen < until_ms && !atomic_compare_exchange_weak(&s->in_flight_until, &seen, until_ms))
+		;
+}
+
 /*
  * Commit until it is answered. The same ids again tell what became of a lost reply, so repeating is safe.
  * *given_out_r: the time before the statement that gave the rows out.
@@ -156,13 +163,18 @@ static enum rc commit(struct store *s, struct store_append *a, struct ledger_app
 	bool lost = a->outcome != STORE_NOT_COMMITTED;	/* it may be committed: interrupting is over */
 	for (;;) {
 		*given_out_r = clock_boot_ms();
+		atomic_fetch_add(&s->committing, 1);
 		enum rc rc = store_group_commit(s, item, lease_ms, lost ? NULL : a->cancelled, a->cancel_arg, why);
+		if (rc == RC_OK)
+			note_in_flight(s, *given_out_r + lease_ms);
+		atomic_fetch_sub(&s->committing, 1);
 		switch (rc) {
 		case RC_OK:
 			a->outcome = STORE_COMMITTED;
 			return RC_OK;
 		case RC_FENCED:
-			rc = store_seed_fenced(s, item->fenced_stream ? a->type : NULL, a->id, deadline_ms, why);
+			rc = store_seed_fenced(s, item->fenced_stream ? a->type : NULL, a->id, deadline_ms,
+					       lost ? NULL : a->cancelled, a->cancel_arg, why);
 			if (rc != RC_OK)
 				return rc;
 			break;
@@ -174,9 +186,11 @@ static enum rc commit(struct store *s, struct store_append *a, struct ledger_app
 				return rc;
 			clock_sleep_ms(20);
 			break;
-		case RC_CONFLICT:
+		case RC_CONFLICT:	/* ids come first: where this is the answer, nothing of it is committed (any more) */
+			a->outcome = STORE_NOT_COMMITTED;
 			return conflict(a, item, e, why);
 		case RC_EXISTS:
+			a->outcome = STORE_NOT_COMMITTED;
 			a->last = item->last;
 			return rc;
 		case RC_NOT_FOUND:
@@ -192,8 +206,7 @@ static enum rc commit(struct store *s, struct store_append *a, struct ledger_app
 struct kept {
 	struct store_append *a;
 	struct delivery *d;
-	const char *event_id;
-	int64_t stream;
+	struct ledger_event *event;
 	enum rc rc;
 	struct why *why;
 };
@@ -201,11 +214,13 @@ struct kept {
 static bool keep_row(void *arg, const struct ledger_row *row)
 {
 	struct kept *k = arg;
+	k->event->number = row->number;	/* it may have moved since */
+	k->event->recorded_us = row->recorded_us;
 	if (row->settled || !row->head)
 		return true;
 	struct deliver_item *item = &k->d->items[k->d->n];
 	*item = (struct deliver_item){ .stream = row->stream, .number = row->number, .recorded_us = row->recorded_us,
-				       .event_id = k->event_id };
+				       .event_id = k->event->event_id };
 	k->rc = store_deliver_join(item, k->a->type, k->a->id, row->head, row->head_len, row->tail, row->tail_len, row->own_time, k->why);
 	if (k->rc == RC_OK)
 		k->d->n++;
@@ -220,12 +235,12 @@ static enum rc plan(struct store *s, struct store_append *a, const struct ledger
 	if (!d->items)
 		return rc_fail(RC_NO_MEMORY, why, "no memory to store %zu events", item->n);
 	for (size_t i = 0; i < item->n; i++) {
-		const struct ledger_event *ev = &item->events[i];
+		struct ledger_event *ev = &item->events[i];
 		if (ev->settled)
 			continue;
 		if (item->known) {
 			struct ledger_query q = { .what = LEDGER_ID, .event_id = ev->event_id };
-			struct kept k = { a, d, ev->event_id, item->stream, RC_OK, why };
+			struct kept k = { a, d, ev, RC_OK, why };
 			enum rc rc = ledger_read(s->ledger, &q, keep_row, &k, NULL, why);
 			if (rc == RC_OK)
 				rc = k.rc;
@@ -242,13 +257,6 @@ static enum rc plan(struct store *s, struct store_append *a, const struct ledger
 		d->n++;
 	}
 	return RC_OK;
-}
-
-static void note_in_flight(struct store *s, uint64_t until_ms)
-{
-	uint64_t seen = atomic_load(&s->in_flight_until);
-	while (seen < until_ms && !atomic_compare_exchange_weak(&s->in_flight_until, &seen, until_ms))
-		;
 }
 
 /* From the commit to the answer; goes back to the commit where S3 or the time contradicts. */
@@ -269,15 +277,18 @@ static enum rc commit_and_store(struct store *s, struct store_append *a, struct 
 		if (s->view)
 			view_touch(s->view, a->type, a->id);
 		if (ack == STORE_ACK_COMMITTED) {
+			atomic_store(&s->owes, true);
 			store_sweep_kick(s);
 			return RC_OK;
 		}
 
-		note_in_flight(s, given_out + timeout);
 		size_t contradicted = 0;
 		rc = plan(s, a, item, &d, why);
 		if (rc == RC_OK)
-			rc = store_deliver(s, d.items, d.n, given_out + timeout, &contradicted, why);
+			rc = store_deliver(s, d.items, d.n, given_out + timeout, &contradicted, a->cancelled, a->cancel_arg,
+					   why);
+		if (rc == RC_CANCELLED)
+			return RC_OK;	/* it is committed, and a sweeper stores it; the writer must not repeat it */
 		FAILPOINT("store-delivered");
 		if (rc == RC_FENCED) {
 			store_note(s, a->type, a->id, rc, "%s: the stream is re-seeded", why->text);

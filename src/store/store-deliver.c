@@ -131,7 +131,7 @@ static enum rc try_all(struct store *s, struct deliver_item *items, size_t n, ui
 }
 
 enum rc store_deliver(struct store *s, struct deliver_item *items, size_t n, uint64_t deadline_ms, size_t *contradicted_r,
-		      struct why *why)
+		      bool (*cancelled)(void *), void *arg, struct why *why)
 {
 	uint64_t began = clock_boot_us();
 	unsigned pause = RETRY_FIRST_MS;
@@ -141,6 +141,10 @@ enum rc store_deliver(struct store *s, struct deliver_item *items, size_t n, uin
 		struct why reason = { "" };
 		rc = try_all(s, items, n, deadline_ms, contradicted_r, &reason);
 		store_saw_objects(s, rc == RC_FENCED ? RC_OK : rc, &reason);
+		if (rc == RC_TEMPORARY && cancelled && cancelled(arg)) {
+			rc = rc_fail(RC_CANCELLED, why, "interrupted after the commit");
+			break;
+		}
 		if (rc == RC_TEMPORARY && clock_boot_ms() + pause < deadline_ms) {
 			clock_sleep_ms(pause);
 			pause = pause * 2 < RETRY_MOST_MS ? pause * 2 : RETRY_MOST_MS;
@@ -150,6 +154,8 @@ enum rc store_deliver(struct store *s, struct deliver_item *items, size_t n, uin
 			rc = rc_fail(rc, why, "%s", reason.text);
 		break;
 	}
+	if (rc != RC_OK)
+		atomic_store(&s->owes, true);
 	STORE_COUNT(s, put_us, clock_boot_us() - began);
 	return rc;
 }

@@ -49,6 +49,7 @@ struct store_seeding {
 	uint64_t noticed_ms;			/* … and when (clock_boot_ms) */
 	uint64_t seen;			/* the seeding that the view was last told of */
 	bool seen_valid;
+	char told[sizeof(((struct why *)0)->text)];	/* the sweeper's own: the failure that it told of last */
 };
 
 struct store {
@@ -70,9 +71,12 @@ struct store {
 	pthread_mutex_t health_lock;	/* guards the two below */
 	struct why ledger_why, objects_why;
 
+	pthread_mutex_t notice_lock;	/* guards the two below; held over the callback, so that it has ended when it is taken away */
 	store_notice_fn *notice;
 	void *notice_arg;
 
+	_Atomic unsigned committing;		/* commits under way, whose PUTs in_flight_until does not cover yet */
+	_Atomic bool owes;			/* something was committed and left to the sweeper */
 	_Atomic uint64_t in_flight_until;	/* no PUT of this process can still arrive after this (clock_boot_ms) */
 	struct {
 		_Atomic uint64_t appends, events, bytes, known, conflicts, refused, failed, commits, puts, gets, lists,
@@ -108,10 +112,10 @@ enum rc store_deliver_join(struct deliver_item *item, const char *type, const ch
 /*
  * Store what is not stored yet, until the deadline (clock_boot_ms). Stored ones are queued for settling.
  * RC_FENCED: S3 holds other bytes under a key; the stream (*contradicted_r: index of the item) must be re-seeded.
- * RC_TEMPORARY, RC_NO_SPACE, RC_DENIED: not all are stored.
+ * RC_TEMPORARY, RC_NO_SPACE, RC_DENIED: not all are stored. RC_CANCELLED: nor are they waited for, as cancelled (may be NULL) said.
  */
 enum rc store_deliver(struct store *s, struct deliver_item *items, size_t n, uint64_t deadline_ms, size_t *contradicted_r,
-		      struct why *why) _must_check_;
+		      bool (*cancelled)(void *), void *arg, struct why *why) _must_check_;
 
 /* Queue an event that is stored. Failing to remember it is harmless: the sweeper comes by. */
 void store_settle_add(struct store *s, int64_t stream, uint64_t number, const char *event_id);
@@ -130,9 +134,10 @@ void store_sweep_stop(struct store *s);
 
 /*
  * The ledger said RC_FENCED: wait for, or do, what it needs. type NULL: the ledger's own seeding. Returns RC_OK when the call
- * may be repeated, RC_TEMPORARY when the deadline came first.
+ * may be repeated, RC_TEMPORARY when the deadline came first, RC_CANCELLED when cancelled (may be NULL) said so.
  */
-enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uint64_t deadline_ms, struct why *why) _must_check_;
+enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uint64_t deadline_ms,
+			  bool (*cancelled)(void *), void *arg, struct why *why) _must_check_;
 /* Re-seed one stream from the objects, whatever its mark says. RC_FENCED: the ledger itself must be seeded, or others are at it. */
 enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why) _must_check_;
 /* Look once whether the ledger must be seeded, and go on with the whole store's re-seed for a while. Called by the sweeper. */

@@ -106,13 +106,16 @@ static enum rc read_found(struct store *s, const char *type, const char *id, str
 		for (size_t i = 0; i < n; i++)
 			gets[i] = (struct object_get){ .key = f->keys[from + i] };
 		STORE_COUNT(s, gets, n);
-		enum rc rc = object_get(s->objects, gets, n);
-		enum rc worst = RC_OK;
+		enum rc worst = object_get(s->objects, gets, n) == RC_NO_MEMORY ?
+			rc_fail(RC_NO_MEMORY, why, "no memory for the objects of '%s/%s'", type, id) : RC_OK;
 		for (size_t i = 0; i < n; i++) {
 			if (gets[i].rc == RC_OK && worst == RC_OK)
 				worst = learn(s, type, id, &f->objects[from + i], gets[i].key, &gets[i], why);
+			else if (gets[i].rc == RC_TOO_LARGE)	/* no event is that large */
+				store_note(s, type, id, RC_CORRUPT, "number %" PRIu64 " is void: %s", f->objects[from + i].number,
+					   gets[i].why.text);
 			else if (gets[i].rc != RC_OK && worst == RC_OK)
-				worst = rc_fail(rc, why, "%s", gets[i].why.text);
+				worst = rc_fail(gets[i].rc, why, "%s", gets[i].why.text);
 			free(gets[i].buf);
 		}
 		if (worst != RC_OK)
@@ -219,7 +222,7 @@ static uint64_t still_to_wait(struct store *s, const struct ledger_state *state)
 {
 	uint64_t now = clock_boot_ms(), until = noticed_ms(s, state->identity) + 2 * s->options.timeout_ms;
 	if (state->alone)
-		until = atomic_load(&s->in_flight_until);
+		until = atomic_load(&s->committing) ? now + 1 : atomic_load(&s->in_flight_until);
 	return until > now ? until - now : 0;
 }
 
@@ -286,7 +289,8 @@ static enum rc seed_ledger(struct store *s, uint64_t *wait_ms_r, struct why *why
 	return rc;
 }
 
-enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uint64_t deadline_ms, struct why *why)
+enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uint64_t deadline_ms,
+			  bool (*cancelled)(void *), void *arg, struct why *why)
 {
 	for (;;) {
 		uint64_t wait_ms = 0;
@@ -300,6 +304,8 @@ enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uin
 		uint64_t now = clock_boot_ms();
 		if (now + wait_ms > deadline_ms)
 			return rc;
+		if (cancelled && cancelled(arg))
+			return rc_fail(RC_CANCELLED, why, "interrupted before the commit");
 		clock_sleep_ms(wait_ms < 50 ? (unsigned)wait_ms : 50);
 	}
 }
@@ -311,10 +317,13 @@ struct walk {
 	bool in_background;	/* sweep now and then, end when the store closes */
 	uint64_t slice_ms;	/* when the slice ends */
 	uint64_t done;
-	char *type, *id;	/* of a stream that waits */
+	int64_t stream;		/* of a stream that waits */
+	char *type, *id;
 	bool stopped;
-	enum rc rc;
+	enum rc rc;		/* ends the walk */
 	struct why why;
+	enum rc failed;		/* the first stream that could not be re-seeded; the others are */
+	struct why failed_why;
 	void (*progress)(void *arg, uint64_t streams);
 	void *arg;
 };
@@ -332,10 +341,17 @@ static bool seed_named(void *arg, const char *type, const char *id)
 {
 	struct walk *w = arg;
 	if (!is_seeded(w, type, id)) {
-		w->rc = store_seed_stream(w->s, type, id, &w->why);
-		if (w->rc != RC_OK)
+		enum rc rc = store_seed_stream(w->s, type, id, &w->why);
+		if (rc == RC_FENCED || rc == RC_NO_MEMORY) {
+			w->rc = rc;
 			return false;
-		w->done++;
+		}
+		if (rc != RC_OK && w->failed == RC_OK) {
+			w->failed = rc;
+			w->failed_why = w->why;
+			rc_prefix(rc, &w->failed_why, "'%s/%s' can't be re-seeded", type, id);
+		}
+		w->done += rc == RC_OK;
 		if (w->progress)
 			w->progress(w->arg, w->done);
 	}
@@ -351,6 +367,7 @@ static bool seed_named(void *arg, const char *type, const char *id)
 static bool take_unseeded(void *arg, const struct ledger_row *row)
 {
 	struct walk *w = arg;
+	w->stream = row->stream;
 	w->type = strdup(row->type);
 	w->id = strdup(row->id);
 	return false;
@@ -360,7 +377,8 @@ static bool take_unseeded(void *arg, const struct ledger_row *row)
 static enum rc seed_rest(struct walk *w, struct why *why)
 {
 	while (!w->stopped) {
-		struct ledger_query q = { .what = LEDGER_UNSEEDED, .limit = 1, .unseeded_too = true };
+		struct ledger_query q = { .what = LEDGER_UNSEEDED, .stream = w->stream, .limit = 1,
+					  .unseeded_too = true };
 		enum rc rc = ledger_read(w->s->ledger, &q, take_unseeded, w, NULL, why);
 		if (rc != RC_OK)
 			return rc;
@@ -387,6 +405,8 @@ static enum rc seed_all(struct store *s, struct walk *w, struct why *why)
 		rc = rc_fail(w->rc, why, "%s", w->why.text);
 	if (rc == RC_OK && !w->stopped)
 		rc = seed_rest(w, why);
+	if (rc == RC_OK && w->failed != RC_OK)
+		rc = rc_fail(w->failed, why, "%s", w->failed_why.text);
 	if (rc != RC_OK || w->stopped)
 		return rc;
 	struct ledger_reseed complete = { .type = NULL, .seeding = state.seeding };
@@ -396,7 +416,7 @@ static enum rc seed_all(struct store *s, struct walk *w, struct why *why)
 enum rc store_seed(struct store *s, void (*progress)(void *arg, uint64_t streams), void *arg, struct why *why)
 {
 	for (;;) {
-		enum rc rc = store_seed_fenced(s, NULL, NULL, UINT64_MAX, why);
+		enum rc rc = store_seed_fenced(s, NULL, NULL, UINT64_MAX, NULL, NULL, why);
 		if (rc != RC_OK)
 			return rc;
 		struct walk w = { .progress = progress, .arg = arg };
@@ -451,5 +471,10 @@ void store_seed_tick(struct store *s)
 	struct walk w = { .in_background = true, .slice_ms = clock_boot_ms() + SLICE_MS };
 	rc = seed_all(s, &w, &why);
 	if (rc == RC_OK && !w.stopped)
-		store_note(s, NULL, NULL, RC_OK, "the whole store is re-seeded, seeding %" PRIu64 ", %" PRIu64 " streams", state.seeding, w.done);
+		store_note(s, NULL, NULL, RC_OK, "the whole store is re-seeded, seeding %" PRIu64 ", %" PRIu64 " streams",
+			   state.seeding, w.done);
+	else if (w.failed != RC_OK && strcmp(w.failed_why.text, s->seeding.told)) {	/* each tick tries again, told once */
+		snprintf(s->seeding.told, sizeof(s->seeding.told), "%s", w.failed_why.text);
+		store_note(s, NULL, NULL, w.failed, "%s", w.failed_why.text);
+	}
 }

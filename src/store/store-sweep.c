@@ -87,7 +87,7 @@ static enum rc sweep_batch(struct store *s, size_t max, bool all, size_t *n_r, s
 	while (seen < until && !atomic_compare_exchange_weak(&s->in_flight_until, &seen, until))
 		;
 	size_t contradicted = 0;
-	rc = store_deliver(s, c.items, c.n, until, &contradicted, why);
+	rc = store_deliver(s, c.items, c.n, until, &contradicted, NULL, NULL, why);
 	size_t done = 0;
 	for (size_t i = 0; i < c.n; i++)
 		done += c.items[i].stored;

@@ -26,14 +26,18 @@ void store_note(struct store *s, const char *type, const char *id, enum rc rc, c
 		log_info("%s stream=%s/%s", text, type, id);
 	else
 		log_info("%s", text);
+	pthread_mutex_lock(&s->notice_lock);
 	if (s->notice)
 		s->notice(s->notice_arg, type, id, rc, text);
+	pthread_mutex_unlock(&s->notice_lock);
 }
 
 void store_on_notice(struct store *s, store_notice_fn *fn, void *arg)
 {
+	pthread_mutex_lock(&s->notice_lock);
 	s->notice = fn;
 	s->notice_arg = arg;
+	pthread_mutex_unlock(&s->notice_lock);
 }
 
 static void saw(struct store *s, _Atomic int *kept, struct why *kept_why, enum rc rc, const struct why *why)
@@ -66,6 +70,7 @@ static void init_locks(struct store *s)
 	pthread_mutex_init(&s->seeding.lock, NULL);
 	pthread_mutex_init(&s->view_lock, NULL);
 	pthread_mutex_init(&s->health_lock, NULL);
+	pthread_mutex_init(&s->notice_lock, NULL);
 
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
@@ -128,7 +133,7 @@ void store_free(struct store **sp)
 
 	store_sweep_stop(s);
 	if (s->ledger && !s->read_only) {
-		if (s->options.ack == STORE_ACK_COMMITTED) {	/* what was only committed goes out before the end */
+		if (atomic_load(&s->owes)) {	/* what was only committed goes out before the end */
 			size_t n;
 			struct why why = { "" };
 			if (store_sweep_once(s, SIZE_MAX, false, &n, &why) != RC_OK)
@@ -151,6 +156,7 @@ void store_free(struct store **sp)
 	pthread_mutex_destroy(&s->seeding.lock);
 	pthread_mutex_destroy(&s->view_lock);
 	pthread_mutex_destroy(&s->health_lock);
+	pthread_mutex_destroy(&s->notice_lock);
 	free(s);
 }
 
@@ -176,7 +182,7 @@ static bool take_ends(void *arg, const struct ledger_row *row)
 
 enum rc store_flush(struct store *s, const char *type, const char *id, struct why *why)
 {
-	if (!s->ledger || s->options.ack == STORE_ACK_STORED)
+	if (!s->ledger || !atomic_load(&s->owes))
 		return RC_OK;	/* what was answered is stored */
 	uint64_t deadline = clock_boot_ms() + s->options.timeout_ms;
 	for (;;) {
@@ -200,7 +206,7 @@ static enum rc seed_for_view(void *arg, const char *type, const char *id, struct
 	if (s->read_only)
 		return rc_fail(RC_TEMPORARY, why, "the ledger must be seeded, and this store is read-only: %s", s->read_only);
 	store_sweep_kick(s);
-	return store_seed_fenced(s, type, id, clock_boot_ms() + s->options.timeout_ms, why);
+	return store_seed_fenced(s, type, id, clock_boot_ms() + s->options.timeout_ms, NULL, NULL, why);
 }
 
 struct view *store_view(struct store *s, struct why *why)

@@ -40,8 +40,13 @@ enum rc verify_body(struct verify *v, const char *type, const char *id, uint64_t
 {
 	struct why why = { "" };
 	*good_r = false;
-	if (get->rc != RC_OK)
+	if (get->rc == RC_NO_MEMORY)
 		return rc_fail(get->rc, &v->why, "%s", get->why.text);
+	if (get->rc != RC_OK) {
+		verify_tell(v, (struct verify_finding){ .kind = "unreadable", .type = type, .id = id, .number = number,
+							.key = get->key }, "%s", get->why.text);
+		return RC_OK;
+	}
 	if (layout_check_event(get->buf, get->len, NULL, NULL, 0, event_r, &why) != RC_OK) {
 		const char *kind = strstr(why.text, "older shape") ? "old-shape" : "malformed";
 		verify_tell(v, (struct verify_finding){ .kind = kind, .type = type, .id = id, .number = number, .key = get->key },
@@ -250,6 +255,14 @@ static void check_catalog(struct stream *t, uint64_t number, const char *event_i
 	}
 }
 
+static bool is_missing(const struct stream *t, uint64_t number)
+{
+	_cleanup_(buf_release) struct buf key = BUF_INIT;
+	struct object_info info;
+	key_native_event(t->type, t->id, number, &key);
+	return object_stat(t->v->s->objects, buf_text(&key), &info, NULL) == RC_NOT_FOUND;
+}
+
 /* One page of ledger rows against the objects up to its last number. */
 static enum rc check_page(struct stream *t, const struct side *page, uint64_t to)
 {
@@ -277,8 +290,10 @@ static enum rc check_page(struct stream *t, const struct side *page, uint64_t to
 			i++;
 		} else {
 			check_catalog(t, row->number, row->event_id);
-			if (row->settled)
+			if (row->settled && is_missing(t, row->number))
 				tell(t, "missing-object", row->number, false, "the ledger says that it is stored, it is not there");
+			else if (row->settled)
+				verify_step(t->v, 1);	/* stored after the objects were listed */
 			else
 				tell(t, "pending", row->number, true, "committed, not stored yet: a sweeper will");
 			i++;

@@ -12,7 +12,7 @@
 
 /* One difference. Texts live until the callback returns. */
 struct verify_finding {
-	/* foreign, malformed, old-shape, wrong-place, missing-object, missing-row, different, pending, void, gap, twice, fork, catalog, orphan, index */
+	/* foreign, malformed, old-shape, wrong-place, missing-object, missing-row, unreadable, different, pending, void, gap, twice, fork, catalog, orphan, index */
 	const char *kind;
 	const char *type, *id;	/* NULL where no stream is concerned */
 	uint64_t number;	/* 0: none */

@@ -392,9 +392,12 @@ static void only_commit(struct store *s, const char *text)
 
 START_TEST(a_seeding_that_ends_halfway_again_and_again_gives_no_number_up)
 {
-	struct store *s = open_store(5000);
+	struct store *s = open_store(200);
 	only_commit(s, "{\"event_type\":\"A\",\"data\":{},\"expected_seq\":0}");
+	object_faults.put_nth = 1;	/* it can't be stored before the end either */
+	object_faults.put_rc = RC_TEMPORARY;
 	store_free(&s);
+	object_faults.put_nth = 0;
 
 	/* the same ledger in another place: all that it holds is good */
 	char command[512];
@@ -486,6 +489,34 @@ START_TEST(what_is_no_event_under_a_number_makes_a_void)
 }
 END_TEST
 
+START_TEST(what_was_only_committed_is_stored_before_the_store_closes)
+{
+	struct store *s = open_store(5000);
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	only_commit(s, DOC);
+	store_free(&s);
+	stored_body(1, &body);
+	ck_assert_uint_gt(body.len, 0);
+}
+END_TEST
+
+START_TEST(an_object_too_large_to_read_stops_no_other_stream)
+{
+	struct store *s = open_store(5000);
+	append_ok(s, DOC);
+	store_free(&s);
+	char command[512];
+	snprintf(command, sizeof(command), "mkdir -p '%s/streams/Aaa/x' && truncate -s 70M '%s/streams/Aaa/x/0000000002.json'", dir, dir);
+	ck_assert_int_eq(system(command), 0);
+	lose_ledger();
+
+	s = open_store(5000);
+	ck_assert_uint_eq(append_ok(s, DOC), 2);
+	ck_assert_uint_ge(findings(s), 1);
+	store_free(&s);
+}
+END_TEST
+
 START_TEST(limits_and_read_only_are_refused_before_anything_happens)
 {
 	_cleanup_(store_freep) struct store *s = open_store(5000);
@@ -539,6 +570,8 @@ int main(void)
 	tcase_add_test(tc, a_reseed_settles_what_the_disk_has);
 	tcase_add_test(tc, an_event_that_is_dropped_is_told_as_a_failure_that_names_it);
 	tcase_add_test(tc, what_is_no_event_under_a_number_makes_a_void);
+	tcase_add_test(tc, what_was_only_committed_is_stored_before_the_store_closes);
+	tcase_add_test(tc, an_object_too_large_to_read_stops_no_other_stream);
 	tcase_add_test(tc, limits_and_read_only_are_refused_before_anything_happens);
 	suite_add_tcase(suite, tc);
 	SRunner *sr = srunner_create(suite);
