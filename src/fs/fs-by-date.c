@@ -62,28 +62,38 @@ static enum rc has_events(struct fs *fs, const struct span *s, bool *has_r, stru
 	return view_list_time(fs->view, s->from_us, s->to_us, 0, stop, has_r, why);
 }
 
-static void entry_of(struct fs *fs, fuse_ino_t ino, const struct span *s, struct fuse_entry_param *out)
+static void entry_of(struct fs *fs, fuse_ino_t ino, const struct span *s,
+		     struct fuse_entry_param *out)
 {
-	*out = (struct fuse_entry_param){ .ino = ino, .attr_timeout = FS_FOREVER, .entry_timeout = FS_FOREVER };
+	*out = (struct fuse_entry_param){
+		.ino = ino, .attr_timeout = FS_FOREVER, .entry_timeout = FS_FOREVER,
+	};
 	fs_node_stat_plain(fs, ino, S_IFDIR | 0555, 0, s->from_us, &out->attr);
 }
 
 /* What stands below: the children of the tree are years, of a year months, of a month days. */
 static bool child_kind(enum fs_node_kind kind, enum fs_node_kind *child)
 {
-	*child = kind == FS_NODE_BY_DATE ? FS_NODE_YEAR : kind == FS_NODE_YEAR ? FS_NODE_MONTH : FS_NODE_DAY;
+	*child = kind == FS_NODE_BY_DATE ? FS_NODE_YEAR :
+		 kind == FS_NODE_YEAR    ? FS_NODE_MONTH :
+					   FS_NODE_DAY;
 	return kind != FS_NODE_DAY;
 }
 
-static void link_entry(struct fs *fs, enum fs_node_kind kind, const struct view_event *event, struct fuse_entry_param *out)
+static void link_entry(struct fs *fs, enum fs_node_kind kind, const struct view_event *event,
+		       struct fuse_entry_param *out)
 {
 	_cleanup_(buf_release) struct buf path = BUF_INIT;
 	fs_place_path(fs, event->dir, event->name, &path);
 	double keep = event->settled ? FS_FOREVER : fs->fresh_s;
 	*out = (struct fuse_entry_param){
-		.ino = fs_node_link(kind, event->dir, event->ordinal), .attr_timeout = keep, .entry_timeout = keep,
+		.ino = fs_node_link(kind, event->dir, event->ordinal),
+		.attr_timeout = keep,
+		.entry_timeout = keep,
 	};
-	fs_node_stat_plain(fs, out->ino, S_IFLNK | 0777, path.len + strlen(kind == FS_NODE_ID_LINK ? "../../" : "../../../../../"),
+	fs_node_stat_plain(fs, out->ino, S_IFLNK | 0777,
+			   path.len +
+				   strlen(kind == FS_NODE_ID_LINK ? "../../" : "../../../../../"),
 			   event->occurred_us, &out->attr);
 }
 
@@ -135,7 +145,8 @@ static void lookup_link(fuse_req_t req, const struct span *s, const char *name)
 	}
 	if (rc == RC_OK) {
 		add_link_name(event.recorded_us, id, &again);
-		if (strcmp(buf_text(&again), name) || event.recorded_us < s->from_us || event.recorded_us >= s->to_us)
+		if (strcmp(buf_text(&again), name) || event.recorded_us < s->from_us ||
+		    event.recorded_us >= s->to_us)
 			rc = RC_NOT_FOUND;
 	}
 	if (rc == RC_OK)
@@ -164,7 +175,8 @@ void fs_by_date_lookup(fuse_req_t req, const struct fs_node *at, const char *nam
 	size_t digits = strspn(name, "0123456789");
 	int n = atoi(name);
 	*(child == FS_NODE_YEAR ? &year : child == FS_NODE_MONTH ? &month : &day) = n;
-	if (name[digits] || digits != (child == FS_NODE_YEAR ? 4 : 2) || !n || !span_of(child, year, month, day, &s)) {
+	if (name[digits] || digits != (child == FS_NODE_YEAR ? 4 : 2) || !n ||
+	    !span_of(child, year, month, day, &s)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -207,11 +219,13 @@ static enum rc list_day(struct fs_dir_page *page, const struct span *s, off_t of
 {
 	struct fs *fs = fs_of(page->req);
 	struct day_listing l = { fs, page, RC_OK, why };
-	enum rc rc = view_list_time(fs->view, s->from_us, s->to_us, off > 2 ? (uint64_t)off - 2 : 0, add_event, &l, why);
+	enum rc rc = view_list_time(fs->view, s->from_us, s->to_us, off > 2 ? (uint64_t)off - 2 : 0,
+				    add_event, &l, why);
 	return rc == RC_OK ? l.rc : rc;
 }
 
-enum rc fs_by_date_list(struct fs_dir_page *page, const struct fs_node *at, off_t off, struct why *why)
+enum rc fs_by_date_list(struct fs_dir_page *page, const struct fs_node *at, off_t off,
+			struct why *why)
 {
 	struct fs *fs = fs_of(page->req);
 	int year, month, day;
@@ -220,7 +234,8 @@ enum rc fs_by_date_list(struct fs_dir_page *page, const struct fs_node *at, off_
 	int64_t first_us, last_us;
 	parts_of(at, &year, &month, &day);
 	if (!child_kind(at->kind, &child))
-		return span_of(FS_NODE_DAY, year, month, day, &s) ? list_day(page, &s, off, why) : RC_OK;
+		return span_of(FS_NODE_DAY, year, month, day, &s) ? list_day(page, &s, off, why)
+								  : RC_OK;
 
 	enum rc rc = view_time_range(fs->view, &first_us, &last_us, why);
 	if (rc != RC_OK)

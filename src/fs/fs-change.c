@@ -35,8 +35,12 @@ static bool changeable(fuse_req_t req, fuse_ino_t parent, const char *name, int6
 	return !fs_refuse_read_only(req, at.dir, name);
 }
 
-/* Could a stream be at, or below, this name? RC_DENIED: the name stands for nothing; RC_INVALID: no key could hold it. */
-static enum rc check_dir_name(struct fs *fs, int64_t dir, const char *name, unsigned depth, struct why *why)
+/*
+ * Could a stream be at, or below, this name? RC_DENIED: the name stands for nothing; RC_INVALID: no
+ * key could hold it.
+ */
+static enum rc check_dir_name(struct fs *fs, int64_t dir, const char *name, unsigned depth,
+			      struct why *why)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT, type = BUF_INIT, id = BUF_INIT;
 	enum rc rc = name_decode(name, strlen(name), &text, why);
@@ -106,11 +110,13 @@ void fs_change_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (!changeable(req, parent, name, &dir))
 		return;
 	/* it may have got events elsewhere meanwhile */
-	if (fs_young_find(fs->young, dir, name, 0, &y) && fs_place_row(fs, y.row, &row, NULL) == RC_OK && !row &&
+	if (fs_young_find(fs->young, dir, name, 0, &y) &&
+	    fs_place_row(fs, y.row, &row, NULL) == RC_OK && !row &&
 	    fs_young_remove(fs->young, dir, name) == RC_OK)
 		fuse_reply_err(req, 0);
 	else
-		fs_refuse(req, dir, name, ENOTEMPTY, "the directory is not empty, and events are never removed");
+		fs_refuse(req, dir, name, ENOTEMPTY,
+			  "the directory is not empty, and events are never removed");
 }
 
 void fs_change_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -136,15 +142,20 @@ static bool is_stored(struct fs *fs, int64_t dir, const char *name, const char *
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 	struct view_event event;
 	int64_t row = 0;
-	if (fs_place_row(fs, dir, &row, NULL) != RC_OK || !row || view_lookup_event(fs->view, row, name, &event, NULL) != RC_OK)
+	if (fs_place_row(fs, dir, &row, NULL) != RC_OK || !row ||
+	    view_lookup_event(fs->view, row, name, &event, NULL) != RC_OK)
 		return false;
 	if (event.size != len || view_read_event(fs->view, &event, &body, NULL) != RC_OK)
 		return false;
 	return body.len == len && !memcmp(buf_text(&body), text, len);
 }
 
-/* RENAME of a private file makes its content an event. The kernel holds both directories meanwhile: the commit is enough. */
-static int publish_locked(fuse_req_t req, struct fs_file *f, int64_t dir, const char *name, uint64_t *number)
+/*
+ * RENAME of a private file makes its content an event. The kernel holds both directories meanwhile:
+ * the commit is enough.
+ */
+static int publish_locked(fuse_req_t req, struct fs_file *f, int64_t dir, const char *name,
+			  uint64_t *number)
 {
 	static const enum store_ack ack = STORE_ACK_COMMITTED;
 	struct fs *fs = fs_of(req);
@@ -164,11 +175,14 @@ static int publish_locked(fuse_req_t req, struct fs_file *f, int64_t dir, const 
 		return 0;
 	}
 	if (!err) {
-		rc = parsed.fork > 1 || parsed.shortened ? rc_fail(RC_INVALID, &why, "'%s' cannot be appended by name", name) : RC_OK;
+		rc = parsed.fork > 1 || parsed.shortened
+			     ? rc_fail(RC_INVALID, &why, "'%s' cannot be appended by name", name)
+			     : RC_OK;
 		if (rc == RC_OK)
 			rc = fs_stream_get(fs, dir, &s, &why);
 		if (rc == RC_OK)
-			rc = fs_gather_whole(text, len, buf_text(&type), parsed.has_number, parsed.number, &draft, &why);
+			rc = fs_gather_whole(text, len, buf_text(&type), parsed.has_number,
+					     parsed.number, &draft, &why);
 		err = fs_errors_errno(rc, false);
 	}
 	if (err) {
@@ -206,8 +220,8 @@ static void rename_file(fuse_req_t req, struct fs_file *f, int64_t dir, const ch
 	fuse_reply_err(req, err);
 }
 
-void fs_change_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
-		      unsigned flags)
+void fs_change_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		      const char *newname, unsigned flags)
 {
 	struct fs *fs = fs_of(req);
 	int64_t dir, newdir;
@@ -227,7 +241,8 @@ static void refuse_kind(fuse_req_t req, fuse_ino_t parent, const char *name, con
 {
 	int64_t dir;
 	if (changeable(req, parent, name, &dir))
-		fs_refuse(req, dir, name, EPERM, "%s are not kept here: there are events, and directories for them", what);
+		fs_refuse(req, dir, name, EPERM,
+			  "%s are not kept here: there are events, and directories for them", what);
 }
 
 void fs_change_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)

@@ -65,11 +65,17 @@ static void print_health(struct fs *fs, struct buf *out)
 	print_text(out, "layout", h->layout == LAYOUT_NATIVE ? "native" : "indexed");
 	print_text(out, "uuid", h->uuid);
 	print_text(out, "objects", h->objects == RC_OK ? "ok" : h->objects_why.text);
-	print_text(out, "ledger", h->ledger != RC_OK ? h->ledger_why.text : has_ledger ? "ok" : "none");
+	print_text(out, "ledger",
+		   h->ledger != RC_OK ? h->ledger_why.text
+		   : has_ledger	      ? "ok"
+				      : "none");
 	print_flag(out, "seeding", h->seeding);
-	buf_printf(out, "  \"streams\": %" PRIu64 ",\n  \"pending\": %" PRIu64 ",\n  \"late\": %" PRIu64 ",\n  \"unseeded\": %" PRIu64 ",\n",
+	buf_printf(out,
+		   "  \"streams\": %" PRIu64 ",\n  \"pending\": %" PRIu64 ",\n  \"late\": %" PRIu64
+		   ",\n  \"unseeded\": %" PRIu64 ",\n",
 		   h->state.streams, h->state.pending, h->state.late, h->state.unseeded);
-	buf_printf(out, "  \"commits\": %" PRIu64 ",\n  \"seedings\": %" PRIu64 "\n}\n", h->state.commits, h->state.seeding);
+	buf_printf(out, "  \"commits\": %" PRIu64 ",\n  \"seedings\": %" PRIu64 "\n}\n",
+		   h->state.commits, h->state.seeding);
 	free(h);
 }
 
@@ -182,13 +188,15 @@ void fs_control_getattr(fuse_req_t req, fuse_ino_t ino, const struct fs_node *at
 	fuse_reply_attr(req, &st, 0);
 }
 
-enum rc fs_control_list(struct fs_dir_page *page, const struct fs_node *at, off_t off, struct why *why)
+enum rc fs_control_list(struct fs_dir_page *page, const struct fs_node *at, off_t off,
+			struct why *why)
 {
 	struct fs *fs = fs_of(page->req);
 	switch (at->kind) {
 	case FS_NODE_CONTROL:
 		for (size_t i = off > 2 ? (size_t)off - 2 : 0; i < ARRAY_SIZE(tree); i++) {
-			struct fuse_entry_param e = { .ino = fs_node_make(tree[i].kind, 0), .entry_timeout = FS_FOREVER };
+			struct fuse_entry_param e = { .ino = fs_node_make(tree[i].kind, 0),
+						      .entry_timeout = FS_FOREVER };
 			struct fs_node entry = { .kind = tree[i].kind };
 			stat_control(fs, e.ino, &entry, &e.attr);
 			if (!fs_dir_page_add(page, tree[i].name, &e, (off_t)i + 3))
@@ -209,7 +217,8 @@ enum rc fs_control_list(struct fs_dir_page *page, const struct fs_node *at, off_
 void fs_control_open(fuse_req_t req, const struct fs_node *at, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct fs_handle *h = fs_write_handle_new(fs, FS_HANDLE_TEXT, VIEW_ROOT, "", fuse_req_ctx(req));
+	struct fs_handle *h =
+		fs_write_handle_new(fs, FS_HANDLE_TEXT, VIEW_ROOT, "", fuse_req_ctx(req));
 	if (h) {
 		print(fs, at->kind, &h->text, &h->seen);
 		h->follow = at->kind == FS_NODE_ERRORS;
@@ -238,7 +247,8 @@ void fs_control_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
 	if (h->follow && (uint64_t)off + size > h->text.len)	/* tail -f */
 		h->seen = fs_errors_print(fs_of(req)->errors, h->seen, &h->text);
 	size_t from = (uint64_t)off < h->text.len ? (size_t)off : h->text.len;
-	buf_add(&part, buf_text(&h->text) + from, h->text.len - from < size ? h->text.len - from : size);
+	buf_add(&part, buf_text(&h->text) + from,
+		h->text.len - from < size ? h->text.len - from : size);
 	pthread_mutex_unlock(&h->lock);
 	/* the answer comes last: whoever has it may close the file, and the handle is gone */
 	if (buf_failed(&part))

@@ -2,8 +2,8 @@
 /*
  * fs-dir.c - listings.
  *
- * Offsets: 1 and 2 stand behind "." and "..", then come the view's cursors (plus 2), then events.ndjson, then young
- * directories by their rows. They stay good while the directory grows.
+ * Offsets: 1 and 2 stand behind "." and "..", then come the view's cursors (plus 2), then
+ * events.ndjson, then young directories by their rows. They stay good while the directory grows.
  */
 #include "config.h"
 #include "fs/fs-dir.h"
@@ -26,9 +26,13 @@
 #define STREAM_OFFSET (INT64_C(1) << 61)
 #define YOUNG_OFFSET (INT64_C(1) << 62)
 #define SEEN 8192
-#define SETTLING_US 3000000	/* a directory that changed within it may change again without a later time */
+/* A directory that changed within it may change again without a later time. */
+#define SETTLING_US 3000000
 
-/* What a directory was like when the kernel last began to list it: one place for many, who comes later has it. */
+/*
+ * What a directory was like when the kernel last began to list it: one place for many, who comes
+ * later has it.
+ */
 struct seen {
 	int64_t dir;
 	uint64_t print;
@@ -66,12 +70,14 @@ static uint64_t mix(uint64_t h, uint64_t n)
 }
 
 /*
- * Remember what it is like; true if it was the same the last time, and the kernel may go on with what it has. Not with names
- * alone: an ls -l behind an ls would look up each of them, ten times slower than a new listing with attributes.
+ * Remember what it is like; true if it was the same the last time, and the kernel may go on with
+ * what it has. Not with names alone: an ls -l behind an ls would look up each of them, ten times
+ * slower than a new listing with attributes.
  */
 static bool unchanged(struct fs *fs, int64_t dir, const struct view_dir *d)
 {
-	uint64_t print = mix(mix(mix(mix(1, d->events), d->head), (uint64_t)d->mtime_us), (uint64_t)d->ctime_us);
+	uint64_t print = mix(mix(mix(mix(1, d->events), d->head), (uint64_t)d->mtime_us),
+			     (uint64_t)d->ctime_us);
 	print = mix(mix(print, fs_young_version(fs->young)), d->is_stream);
 	struct seen *s = &fs->dirs->seen[(uint64_t)dir % SEEN];
 	bool settled = d->depth >= 2 || clock_wall_us() - d->ctime_us > SETTLING_US;
@@ -97,7 +103,8 @@ static enum rc look_at_young(struct fs *fs, int64_t dir, struct why *why)
 {
 	struct fs_young_dir y;
 	enum rc rc = RC_OK;
-	for (int64_t after = 0; rc == RC_OK && fs_young_next(fs->young, dir, after, &y); after = y.row) {
+	for (int64_t after = 0; rc == RC_OK && fs_young_next(fs->young, dir, after, &y);
+	     after = y.row) {
 		int64_t row;
 		rc = fs_place_row(fs, y.row, &row, why);
 	}
@@ -127,11 +134,13 @@ void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-bool fs_dir_page_add(struct fs_dir_page *p, const char *name, const struct fuse_entry_param *e, off_t next)
+bool fs_dir_page_add(struct fs_dir_page *p, const char *name, const struct fuse_entry_param *e,
+		     off_t next)
 {
 	size_t left = p->size - p->used;
-	size_t n = p->plus ? fuse_add_direntry_plus(p->req, p->data + p->used, left, name, e, next)
-			   : fuse_add_direntry(p->req, p->data + p->used, left, name, &e->attr, next);
+	size_t n =
+		p->plus ? fuse_add_direntry_plus(p->req, p->data + p->used, left, name, e, next)
+			: fuse_add_direntry(p->req, p->data + p->used, left, name, &e->attr, next);
 	if (n > left)
 		return false;
 	p->used += n;
@@ -166,7 +175,8 @@ static bool add_dir(struct listing *l, const struct view_entry *entry)
 	else
 		y.row = 0;
 	fs_lookup_entry_dir(l->fs, entry->dir, fs_node_dir(row), &e);
-	bool added = fs_dir_page_add(&l->page, entry->dir->name, &e, (off_t)entry->cursor + BEHIND_DOTS);
+	bool added =
+		fs_dir_page_add(&l->page, entry->dir->name, &e, (off_t)entry->cursor + BEHIND_DOTS);
 	if (!added && y.row && l->page.plus)
 		fs_young_forget(l->fs->young, y.row, 1);
 	return added;
@@ -181,7 +191,8 @@ static bool add_entry(void *arg, const struct view_entry *entry)
 	} else {
 		struct fuse_entry_param e;
 		fs_lookup_entry_event(l->fs, entry->event, &e);
-		added = fs_dir_page_add(&l->page, entry->event->name, &e, (off_t)entry->cursor + BEHIND_DOTS);
+		added = fs_dir_page_add(&l->page, entry->event->name, &e,
+					(off_t)entry->cursor + BEHIND_DOTS);
 	}
 	l->full = !added;
 	return added;
@@ -194,8 +205,11 @@ static enum rc list_stored(struct listing *l, off_t off, struct why *why)
 	if (rc != RC_OK || !d.row)
 		return rc;
 	if (off < STREAM_OFFSET)
-		rc = view_list(l->fs->view, d.row, off > BEHIND_DOTS ? (uint64_t)off - BEHIND_DOTS : 0, add_entry, l, why);
-	if (rc != RC_OK || l->full || off >= STREAM_OFFSET || !l->fs->options.list_streams || !d.is_stream)
+		rc = view_list(l->fs->view, d.row,
+			       off > BEHIND_DOTS ? (uint64_t)off - BEHIND_DOTS : 0, add_entry, l,
+			       why);
+	if (rc != RC_OK || l->full || off >= STREAM_OFFSET || !l->fs->options.list_streams ||
+	    !d.is_stream)
 		return rc;
 	struct fuse_entry_param e = { .ino = fs_node_stream(l->dir, 0) };
 	fs_node_stat_stream(l->fs, l->dir, d.stream_size, d.mtime_us, &e.attr);
@@ -261,7 +275,8 @@ void fs_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 	read_dir(req, ino, size, off, false);
 }
 
-void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		      struct fuse_file_info *fi)
 {
 	(void)fi;
 	read_dir(req, ino, size, off, true);

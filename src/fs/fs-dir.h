@@ -10,7 +10,8 @@ void fs_dirs_free(struct fs_dirs **d);
 
 void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
-void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		      struct fuse_file_info *fi);
 void fs_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
 /* A page of entries on its way to the kernel. */
@@ -21,6 +22,7 @@ struct fs_dir_page {
 	bool plus;
 };
 /* False: the page is full. next: the offset at which a listing goes on behind this entry. */
-bool fs_dir_page_add(struct fs_dir_page *p, const char *name, const struct fuse_entry_param *e, off_t next);
+bool fs_dir_page_add(struct fs_dir_page *p, const char *name, const struct fuse_entry_param *e,
+		     off_t next);
 
 #endif

@@ -129,7 +129,8 @@ static void render(const struct fs_failure *f, int64_t now_us, struct buf *b)
 {
 	char when[TIME_TEXT_MAX];
 	time_format_us(now_us, when);
-	buf_printf(b, "{\"time\":\"%s\",\"pid\":%ld,\"uid\":%lu,", when, (long)f->pid, (unsigned long)f->uid);
+	buf_printf(b, "{\"time\":\"%s\",\"pid\":%ld,\"uid\":%lu,", when, (long)f->pid,
+		   (unsigned long)f->uid);
 	add_text(b, "path", f->path);
 	add_text(b, "errno", f->err ? strerrorname_np(f->err) : NULL);
 	add_text(b, "reason", f->reason);
@@ -151,7 +152,8 @@ void fs_errors_add(struct fs_errors *e, const struct fs_failure *f)
 	int64_t now_us = clock_wall_us();
 	render(f, now_us, &b);
 	log_warning("refused: %s path=%s errno=%s pid=%ld uid=%lu committed=%s", f->reason, f->path,
-		    f->err ? strerrorname_np(f->err) : "none", (long)f->pid, (unsigned long)f->uid, outcome_text[f->outcome]);
+		    f->err ? strerrorname_np(f->err) : "none", (long)f->pid, (unsigned long)f->uid,
+		    outcome_text[f->outcome]);
 
 	struct line line = { 0 };
 	bool good = !buf_failed(&b);

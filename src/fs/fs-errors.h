@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What was refused or failed: the lines of .evfs/errors, user.evfs.last_error, and the one place where a result becomes an errno.
- * Threads: every call may come from any thread.
+ * What was refused or failed: the lines of .evfs/errors, user.evfs.last_error, and the one place
+ * where a result becomes an errno. Threads: every call may come from any thread.
  */
 #ifndef EVFS_FS_ERRORS_H
 #define EVFS_FS_ERRORS_H
@@ -23,7 +23,7 @@ void fs_errors_free(struct fs_errors **e);
 int fs_errors_errno(enum rc rc, bool read_only);
 
 struct fs_failure {
-	int err;			/* the errno that was answered; 0: nobody was there to answer */
+	int err; /* the errno that was answered; 0: nobody was there to answer */
 	pid_t pid;
 	uid_t uid;
 	const char *path;		/* from the mount's root, without a leading '/' */

@@ -137,8 +137,8 @@ void fs_files_free(struct fs_files **pt)
 	*pt = NULL;
 }
 
-enum rc fs_file_make(struct fs_files *t, int64_t dir, const char *name, bool is_private, pid_t pid, struct fs_file **out,
-		     struct why *why)
+enum rc fs_file_make(struct fs_files *t, int64_t dir, const char *name, bool is_private, pid_t pid,
+		     struct fs_file **out, struct why *why)
 {
 	struct fs_file *f = calloc(1, sizeof(*f));
 	char *copy = strdup(name);
@@ -190,7 +190,10 @@ struct fs_file *fs_file_get(struct fs_files *t, uint64_t id)
 	return f;
 }
 
-/* Two thread ids of one process? The kernel tells threads, and programs close in another thread than they chmod in. */
+/*
+ * Two thread ids of one process? The kernel tells threads, and programs close in another thread
+ * than they chmod in.
+ */
 static bool same_process(pid_t a, pid_t b)
 {
 	char path[64];
@@ -200,7 +203,8 @@ static bool same_process(pid_t a, pid_t b)
 	return access(path, F_OK) == 0;
 }
 
-static struct fs_file *find_locked(struct fs_files *t, int64_t dir, const char *name, pid_t pid, pid_t *other)
+static struct fs_file *find_locked(struct fs_files *t, int64_t dir, const char *name, pid_t pid,
+				   pid_t *other)
 {
 	uint64_t now_ms = clock_boot_ms();
 	*other = 0;
@@ -278,7 +282,8 @@ bool fs_file_name(struct fs_files *t, struct fs_file *f, struct buf *out)
 	return !buf_failed(out);
 }
 
-enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name, struct why *why)
+enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name,
+		       struct why *why)
 {
 	char *copy = strdup(name);
 	if (!copy)
@@ -301,7 +306,8 @@ enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const
 	return RC_OK;
 }
 
-void fs_file_publish(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name, pid_t pid)
+void fs_file_publish(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name,
+		     pid_t pid)
 {
 	char *copy = strdup(name);
 	pthread_mutex_lock(&t->lock);
@@ -333,11 +339,15 @@ void fs_file_unlink(struct fs_files *t, struct fs_file *f)
 	pthread_mutex_unlock(&t->lock);
 }
 
-enum rc fs_file_resize(struct fs_files *t, struct fs_file *f, uint64_t size, uint64_t max, struct why *why)
+enum rc fs_file_resize(struct fs_files *t, struct fs_file *f, uint64_t size, uint64_t max,
+		       struct why *why)
 {
 	size_t old = f->content.len;
 	if (size > max)
-		return rc_fail(RC_TOO_LARGE, why, "the file would take %" PRIu64 " bytes, an event takes at most %" PRIu64, size, max);
+		return rc_fail(RC_TOO_LARGE, why,
+			       "the file would take %" PRIu64
+			       " bytes, an event takes at most %" PRIu64,
+			       size, max);
 	if (size > old && !buf_reserve(&f->content, size - old)) {
 		f->content.failed = false;
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
@@ -348,14 +358,16 @@ enum rc fs_file_resize(struct fs_files *t, struct fs_file *f, uint64_t size, uin
 		t->memory += size - old;
 	pthread_mutex_unlock(&t->lock);
 	if (full)
-		return rc_fail(RC_NO_SPACE, why, "private files hold %u bytes already, all together", FS_FILE_MEMORY);
+		return rc_fail(RC_NO_SPACE, why,
+			       "private files hold %u bytes already, all together", FS_FILE_MEMORY);
 	if (size > old)
 		memset(f->content.data + old, 0, size - old);
 	f->content.len = f->size = size;
 	return RC_OK;
 }
 
-enum rc fs_file_write(struct fs_files *t, struct fs_file *f, const char *data, size_t len, uint64_t at, uint64_t max, struct why *why)
+enum rc fs_file_write(struct fs_files *t, struct fs_file *f, const char *data, size_t len,
+		      uint64_t at, uint64_t max, struct why *why)
 {
 	enum rc rc = at + len > f->content.len ? fs_file_resize(t, f, at + len, max, why) : RC_OK;
 	if (rc != RC_OK)

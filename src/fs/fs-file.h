@@ -2,13 +2,14 @@
 /*
  * Files that only this mount knows: event files while they are written, and private files.
  *
- *   state      is                                    seen by                             ends
- *   written    a named event file that CREATE made   its writer                          2 s after its last close
- *   private    a name with a leading '.'             everyone, by name                   unlink, rename, an hour after its last close
+ *   state      is                                    seen by                       ends
+ *   written    a named event file that CREATE made   its writer                   2 s after last close
+ *   private    a name with a leading '.'             everyone, by name            unlink, rename, an hour later
  *   renamed    was private, is a stored event now    who renamed it                      as written
  *
- * Its node id is never given again; the file is not kept for the kernel's sake. Memory of all contents together is bounded.
- * Threads: every call may come from any thread; a file's content is guarded by its own lock.
+ * Its node id is never given again; the file is not kept for the kernel's sake. Memory of all
+ * contents together is bounded. Threads: every call may come from any thread; a file's content is
+ * guarded by its own lock.
  */
 #ifndef EVFS_FS_FILE_H
 #define EVFS_FS_FILE_H
@@ -46,8 +47,8 @@ enum rc fs_files_new(struct fs_files **out, struct why *why) _must_check_;
 void fs_files_free(struct fs_files **t);
 
 /* A new file, opened once. *out: give it back with fs_file_put. RC_NO_SPACE. */
-enum rc fs_file_make(struct fs_files *t, int64_t dir, const char *name, bool is_private, pid_t pid, struct fs_file **out,
-		     struct why *why) _must_check_;
+enum rc fs_file_make(struct fs_files *t, int64_t dir, const char *name, bool is_private, pid_t pid,
+		     struct fs_file **out, struct why *why) _must_check_;
 /* By node id, NULL if it is gone. fs_file_put. */
 struct fs_file *fs_file_get(struct fs_files *t, uint64_t id);
 /* By name, as pid may see it. NULL if not. fs_file_put. */
@@ -62,14 +63,22 @@ bool fs_file_is_private(struct fs_files *t, struct fs_file *f);
 bool fs_file_name(struct fs_files *t, struct fs_file *f, struct buf *out);
 
 /* Give a private file another private name; a private file of that name goes. RC_NO_MEMORY. */
-enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name, struct why *why) _must_check_;
-/* It is a stored event now, for a moment still known to pid by that name. The caller holds f->lock. */
-void fs_file_publish(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name, pid_t pid);
+enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name,
+		       struct why *why) _must_check_;
+/*
+ * It is a stored event now, for a moment still known to pid by that name. The caller holds f->lock.
+ */
+void fs_file_publish(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name,
+		     pid_t pid);
 void fs_file_unlink(struct fs_files *t, struct fs_file *f);
 
-/* Change a private file's content. The caller holds f->lock. RC_NO_SPACE: all together are too large; RC_TOO_LARGE: this one is. */
-enum rc fs_file_resize(struct fs_files *t, struct fs_file *f, uint64_t size, uint64_t max, struct why *why) _must_check_;
-enum rc fs_file_write(struct fs_files *t, struct fs_file *f, const char *data, size_t len, uint64_t at, uint64_t max,
-		      struct why *why) _must_check_;
+/*
+ * Change a private file's content. The caller holds f->lock. RC_NO_SPACE: all together are too
+ * large; RC_TOO_LARGE: this one is.
+ */
+enum rc fs_file_resize(struct fs_files *t, struct fs_file *f, uint64_t size, uint64_t max,
+		       struct why *why) _must_check_;
+enum rc fs_file_write(struct fs_files *t, struct fs_file *f, const char *data, size_t len,
+		      uint64_t at, uint64_t max, struct why *why) _must_check_;
 
 #endif

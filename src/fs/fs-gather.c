@@ -10,7 +10,8 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 
-#define EAGER 65536	/* an incomplete document over this size is looked at again only when a '}' comes */
+/* An incomplete document over this size is looked at again only when a '}' comes. */
+#define EAGER 65536
 
 void fs_gather_release(struct fs_gather *g)
 {
@@ -54,8 +55,8 @@ static void rebase(struct why *why, unsigned line, size_t column)
 	if (!why || sscanf(why->text, "line %u, column %zu%n", &l, &c, &behind) != 2 || !behind)
 		return;
 	struct why old = *why;
-	snprintf(why->text, sizeof(why->text), "line %u, column %zu%s", l + line - 1, l == 1 ? c + column - 1 : c,
-		 old.text + behind);
+	snprintf(why->text, sizeof(why->text), "line %u, column %zu%s", l + line - 1,
+		 l == 1 ? c + column - 1 : c, old.text + behind);
 }
 
 /* Where in its line, from 1, text[at] stands. */
@@ -67,7 +68,9 @@ static size_t column_of(const char *text, size_t at)
 	return at - start + 1;
 }
 
-/* How many documents there are, counting from the broken one: one in each line that is not blank. */
+/*
+ * How many documents there are, counting from the broken one: one in each line that is not blank.
+ */
 static size_t count_rest(const char *text, size_t len)
 {
 	size_t n = 0;
@@ -97,15 +100,18 @@ static struct draft *add_draft(struct fs_gather_batch *b)
 	return &b->drafts[b->n];
 }
 
-static enum rc take_document(struct fs_gather *g, const struct json_value *doc, struct fs_gather_batch *out, struct why *why)
+static enum rc take_document(struct fs_gather *g, const struct json_value *doc,
+			     struct fs_gather_batch *out, struct why *why)
 {
 	if (g->single && out->n)
-		return rc_fail(RC_INVALID, why, "a file is one event, and here a second document begins");
+		return rc_fail(RC_INVALID, why,
+			       "a file is one event, and here a second document begins");
 	struct draft *d = add_draft(out);
 	if (!d)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
-	enum rc rc = g->single ? draft_from_file(doc, g->event_type, g->has_number, g->number, d, why)
-			       : draft_from_document(doc, d, why);
+	enum rc rc = g->single
+			     ? draft_from_file(doc, g->event_type, g->has_number, g->number, d, why)
+			     : draft_from_document(doc, d, why);
 	if (rc == RC_OK)
 		out->n++;
 	return rc;
@@ -114,11 +120,16 @@ static enum rc take_document(struct fs_gather *g, const struct json_value *doc, 
 static enum rc refuse_start(const char *text, size_t len, struct why *why)
 {
 	char shown[24] = "";
-	for (size_t i = 0; i < len && i < sizeof(shown) - 1 && (unsigned char)text[i] > 0x20 && (unsigned char)text[i] < 0x7f; i++)
+	for (size_t i = 0; i < len && i < sizeof(shown) - 1 && (unsigned char)text[i] > 0x20 &&
+			   (unsigned char)text[i] < 0x7f;
+	     i++)
 		shown[i] = text[i];
 	if (*shown)
-		return rc_fail(RC_INVALID, why, "line 1, column 1: expected a JSON object, found '%s'", shown);
-	return rc_fail(RC_INVALID, why, "line 1, column 1: expected a JSON object, found the byte 0x%02x", (unsigned char)*text);
+		return rc_fail(RC_INVALID, why,
+			       "line 1, column 1: expected a JSON object, found '%s'", shown);
+	return rc_fail(RC_INVALID, why,
+		       "line 1, column 1: expected a JSON object, found the byte 0x%02x",
+		       (unsigned char)*text);
 }
 
 /* Walk over the documents of g->text. */
@@ -152,7 +163,9 @@ static enum rc scan(struct fs_gather *g, struct fs_gather_batch *out, struct why
 		if (rc != RC_OK) {
 			rebase(why, line, column_of(g->text, start));
 			size_t n = out->n + count_rest(text, len);
-			return n > 1 && !g->single ? rc_prefix(rc, why, "document %zu of %zu", out->n + 1, n) : rc;
+			return n > 1 && !g->single
+				       ? rc_prefix(rc, why, "document %zu of %zu", out->n + 1, n)
+				       : rc;
 		}
 		line += count_lines(text, used);
 		g->taken = start + used;
@@ -171,10 +184,13 @@ static enum rc check_blank(const char *data, size_t len, struct why *why)
 {
 	unsigned line = 1;
 	size_t at = skip_blanks(data, 0, len, &line);
-	return at == len ? RC_OK : rc_fail(RC_DENIED, why, "the event is stored: nothing can be added to its file");
+	return at == len ? RC_OK
+			 : rc_fail(RC_DENIED, why,
+				   "the event is stored: nothing can be added to its file");
 }
 
-enum rc fs_gather_write(struct fs_gather *g, const char *data, size_t len, struct fs_gather_batch *out, struct why *why)
+enum rc fs_gather_write(struct fs_gather *g, const char *data, size_t len,
+			struct fs_gather_batch *out, struct why *why)
 {
 	g->text = NULL;
 	g->len = g->taken = 0;
@@ -196,7 +212,9 @@ enum rc fs_gather_write(struct fs_gather *g, const char *data, size_t len, struc
 	bool look = g->before < EAGER || memchr(data, '}', len);
 	enum rc rc = look ? scan(g, out, why) : RC_OK;
 	if (rc == RC_OK && g->len - g->taken > g->max)
-		rc = rc_fail(RC_TOO_LARGE, why, "the document is over %zu bytes and not complete (-o max_event=)", g->max);
+		rc = rc_fail(RC_TOO_LARGE, why,
+			     "the document is over %zu bytes and not complete (-o max_event=)",
+			     g->max);
 	if (rc != RC_OK)
 		forget(g);
 	return rc;
@@ -249,11 +267,15 @@ enum rc fs_gather_explain(const struct fs_gather *g, struct why *why)
 	return explain(buf_text(&g->rest), g->rest.len, why);
 }
 
-enum rc fs_gather_whole(const char *text, size_t len, const char *event_type, bool has_number, uint64_t number,
-			struct draft *out, struct why *why)
+enum rc fs_gather_whole(const char *text, size_t len, const char *event_type, bool has_number,
+			uint64_t number, struct draft *out, struct why *why)
 {
 	_cleanup_(fs_gather_release) struct fs_gather g = {
-		.max = SIZE_MAX, .single = true, .event_type = event_type, .has_number = has_number, .number = number,
+		.max = SIZE_MAX,
+		.single = true,
+		.event_type = event_type,
+		.has_number = has_number,
+		.number = number,
 	};
 	_cleanup_(fs_gather_batch_release) struct fs_gather_batch b = { 0 };
 	enum rc rc = fs_gather_write(&g, text, len, &b, why);

@@ -21,12 +21,13 @@
 #define PROBE_S 3600.0
 
 /*
- * What desktops, shells and version control look for everywhere, and what is never here: names that no directory has. What else
- * they look for (CVS, BDMV) may be an aggregate. Sorted.
+ * What desktops, shells and version control look for everywhere, and what is never here: names that
+ * no directory has. What else they look for (CVS, BDMV) may be an aggregate. Sorted.
  */
 static const char *const probes[] = {
-	".DS_Store", ".Trash", ".Trash-0", ".Trash-1000", ".Trashes", ".bzr", ".directory", ".git", ".hg", ".hgtags", ".hidden",
-	".localized", ".nomedia", ".svn", ".xdg-volume-info",
+	".DS_Store", ".Trash",	   ".Trash-0", ".Trash-1000", ".Trashes",
+	".bzr",	     ".directory", ".git",     ".hg",	      ".hgtags",
+	".hidden",   ".localized", ".nomedia", ".svn",	      ".xdg-volume-info",
 };
 
 static int compare_names(const void *a, const void *b)
@@ -40,9 +41,12 @@ static bool is_probe(const char *name)
 	       !strncmp(name, ".Trash-", 7);
 }
 
-void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, fuse_ino_t ino, struct fuse_entry_param *out)
+void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, fuse_ino_t ino,
+			 struct fuse_entry_param *out)
 {
-	*out = (struct fuse_entry_param){ .ino = ino, .attr_timeout = fs->fresh_s, .entry_timeout = fs->fresh_s };
+	*out = (struct fuse_entry_param){
+		.ino = ino, .attr_timeout = fs->fresh_s, .entry_timeout = fs->fresh_s,
+	};
 	if (d->row)
 		out->entry_timeout = FS_FOREVER;	/* a directory that has events stays */
 	fs_node_stat_dir(fs, d, ino, &out->attr);
@@ -51,7 +55,10 @@ void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, fuse_ino_t ino
 void fs_lookup_entry_event(struct fs *fs, const struct view_event *e, struct fuse_entry_param *out)
 {
 	double keep = e->settled ? FS_FOREVER : fs->fresh_s;
-	*out = (struct fuse_entry_param){ .ino = fs_node_event(e->dir, e->ordinal), .attr_timeout = keep, .entry_timeout = keep };
+	*out = (struct fuse_entry_param){
+		.ino = fs_node_event(e->dir, e->ordinal),
+		.attr_timeout = keep, .entry_timeout = keep,
+	};
 	fs_node_stat_event(fs, e, &out->attr);
 }
 
@@ -63,7 +70,8 @@ void fs_lookup_entry_file(struct fs *fs, struct fs_file *f, struct fuse_entry_pa
 	pthread_mutex_unlock(&f->lock);
 }
 
-enum rc fs_lookup_stream(struct fs *fs, int64_t dir, bool refresh, uint64_t *size_r, int64_t *mtime_us_r, struct why *why)
+enum rc fs_lookup_stream(struct fs *fs, int64_t dir, bool refresh, uint64_t *size_r,
+			 int64_t *mtime_us_r, struct why *why)
 {
 	struct view_dir d;
 	enum rc rc = fs_place_get(fs, dir, refresh, &d, why);
@@ -92,7 +100,8 @@ static void lookup_stream(fuse_req_t req, int64_t dir)
 	}
 	uint64_t size;
 	int64_t mtime_us;
-	struct fuse_entry_param e = { .ino = fs_node_stream(dir, fs_stream_turn(fs, s, &size, &mtime_us)) };
+	struct fuse_entry_param e = { .ino = fs_node_stream(dir, fs_stream_turn(fs, s, &size,
+										&mtime_us)) };
 	fs_node_stat_stream(fs, dir, size, mtime_us, &e.attr);
 	fs_stream_put(fs, s);
 	fuse_reply_entry(req, &e);
@@ -293,11 +302,15 @@ static void setattr_stream(fuse_req_t req, int64_t dir, const struct stat *attr,
 	struct why why = { "" };
 	uint64_t size = 0;
 	int64_t mtime_us;
-	enum rc rc = to_set & FUSE_SET_ATTR_SIZE ? fs_lookup_stream(fs, dir, true, &size, &mtime_us, &why) : RC_OK;
+	enum rc rc = to_set & FUSE_SET_ATTR_SIZE
+			     ? fs_lookup_stream(fs, dir, true, &size, &mtime_us, &why)
+			     : RC_OK;
 	if (rc != RC_OK)
 		fs_refuse_change(req, dir, NAME_STREAM, rc, &why);
 	else if (to_set & FUSE_SET_ATTR_SIZE && (uint64_t)attr->st_size != size)
-		fs_refuse(req, dir, NAME_STREAM, EPERM, "'" NAME_STREAM "' cannot be truncated or extended: events are only appended");
+		fs_refuse(req, dir, NAME_STREAM, EPERM,
+			  "'" NAME_STREAM
+			  "' cannot be truncated or extended: events are only appended");
 	else
 		getattr_stream(req, dir);
 }
@@ -316,7 +329,8 @@ static void setattr_file(fuse_req_t req, uint64_t id, const struct stat *attr, i
 	bool is_private = fs_file_is_private(fs->files, f);
 	pthread_mutex_lock(&f->lock);
 	if (to_set & FUSE_SET_ATTR_MTIME)
-		f->mtime_us = attr->st_mtim.tv_sec * INT64_C(1000000) + attr->st_mtim.tv_nsec / 1000;
+		f->mtime_us =
+			attr->st_mtim.tv_sec * INT64_C(1000000) + attr->st_mtim.tv_nsec / 1000;
 	if (to_set & FUSE_SET_ATTR_SIZE && is_private)
 		rc = fs_file_resize(fs->files, f, (uint64_t)attr->st_size, fs->max_event, &why);
 	else if (to_set & FUSE_SET_ATTR_SIZE)
@@ -330,12 +344,14 @@ static void setattr_file(fuse_req_t req, uint64_t id, const struct stat *attr, i
 	if (rc != RC_OK)
 		fs_refuse_change(req, dir, buf_text(&name), rc, &why);
 	else if (!fits)
-		fs_refuse(req, dir, buf_text(&name), EPERM, "an event being written cannot be truncated or extended");
+		fs_refuse(req, dir, buf_text(&name), EPERM,
+			  "an event being written cannot be truncated or extended");
 	else
 		getattr_file(req, id);
 }
 
-void fs_lookup_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+void fs_lookup_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		       struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
 	struct fs_node at;
@@ -349,7 +365,10 @@ void fs_lookup_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		return;
 	switch (at.kind) {
 	case FS_NODE_DIR:
-		/* tar, cp -a and rsync set times and modes of what they made: accepted, and nothing comes of it */
+		/*
+		 * tar, cp -a and rsync set times and modes of what they made: accepted, and nothing
+		 * comes of it
+		 */
 		fs_lookup_getattr(req, ino, fi);
 		return;
 	case FS_NODE_STREAM:
@@ -395,8 +414,15 @@ void fs_lookup_statfs(fuse_req_t req, fuse_ino_t ino)
 	/* an object store has no end; what a directory store's disk has left is in health.json */
 	const fsblkcnt_t blocks = UINT64_C(1) << 38;
 	struct statvfs st = {
-		.f_bsize = 4096, .f_frsize = 4096, .f_blocks = blocks, .f_bfree = blocks, .f_bavail = blocks,
-		.f_files = blocks, .f_ffree = blocks, .f_favail = blocks, .f_namemax = NAME_COMPONENT_MAX,
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_blocks = blocks,
+		.f_bfree = blocks,
+		.f_bavail = blocks,
+		.f_files = blocks,
+		.f_ffree = blocks,
+		.f_favail = blocks,
+		.f_namemax = NAME_COMPONENT_MAX,
 	};
 	fuse_reply_statfs(req, &st);
 }

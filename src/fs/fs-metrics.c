@@ -15,9 +15,13 @@
 #define ERRNOS 140
 
 /* The client library's default buckets. */
-static const struct { const char *le; uint64_t us; } bounds[] = {
-	{ "0.005", 5000 }, { "0.01", 10000 }, { "0.025", 25000 }, { "0.05", 50000 }, { "0.075", 75000 }, { "0.1", 100000 },
-	{ "0.25", 250000 }, { "0.5", 500000 }, { "0.75", 750000 }, { "1", 1000000 }, { "2.5", 2500000 }, { "5", 5000000 },
+static const struct {
+	const char *le;
+	uint64_t us;
+} bounds[] = {
+	{ "0.005", 5000 },  { "0.01", 10000 },	{ "0.025", 25000 },	{ "0.05", 50000 },
+	{ "0.075", 75000 }, { "0.1", 100000 },	{ "0.25", 250000 },	{ "0.5", 500000 },
+	{ "0.75", 750000 }, { "1", 1000000 },	{ "2.5", 2500000 },	{ "5", 5000000 },
 	{ "7.5", 7500000 }, { "10", 10000000 }, { "+Inf", UINT64_MAX },
 };
 
@@ -39,9 +43,14 @@ struct fs_metrics {
 };
 
 static const char *const read_names[] = {
-	[FS_METRICS_EVENT] = "read_event", [FS_METRICS_STREAM] = "read_stream", [FS_METRICS_LIST] = "list",
+	[FS_METRICS_EVENT] = "read_event",
+	[FS_METRICS_STREAM] = "read_stream",
+	[FS_METRICS_LIST] = "list",
 };
-static const char *const operation_names[] = { [FS_METRICS_CHANGE] = "write", [FS_METRICS_READ] = "read" };
+static const char *const operation_names[] = {
+	[FS_METRICS_CHANGE] = "write",
+	[FS_METRICS_READ] = "read",
+};
 
 enum rc fs_metrics_new(struct fs_metrics **out, struct why *why)
 {
@@ -155,30 +164,39 @@ static void print_head(struct buf *out, const char *name, const char *kind, cons
 	buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
 }
 
-static void print_histogram(struct buf *out, const char *name, const char *label, struct histogram *h)
+static void print_histogram(struct buf *out, const char *name, const char *label,
+			    struct histogram *h)
 {
 	uint64_t sum = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(bounds); i++) {
 		sum += h->buckets[i];
-		buf_printf(out, "%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n", name, label, *label ? "," : "", bounds[i].le, sum);
+		buf_printf(out, "%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n", name, label,
+			   *label ? "," : "", bounds[i].le, sum);
 	}
 	const char *open = *label ? "{" : "", *close = *label ? "}" : "";
 	buf_printf(out, "%s_sum%s%s%s %.6f\n", name, open, label, close, (double)h->sum_us / 1e6);
-	buf_printf(out, "%s_count%s%s%s %" PRIu64 "\n", name, open, label, close, (uint64_t)h->count);
+	buf_printf(out, "%s_count%s%s%s %" PRIu64 "\n", name, open, label, close,
+		   (uint64_t)h->count);
 }
 
 static void print_store(struct buf *out, struct store *store)
 {
 	struct store_counts c;
 	store_counts(store, &c);
-	const struct { const char *name, *help; uint64_t n; } counters[] = {
+	const struct {
+		const char *name, *help;
+		uint64_t n;
+	} counters[] = {
 		{ "evfs_appends_total", "appends answered, whatever the answer", c.appends },
 		{ "evfs_events_total", "events appended", c.events },
 		{ "evfs_event_bytes_total", "bytes of the events appended", c.bytes },
-		{ "evfs_appends_known_total", "appends whose event ids were stored already", c.known },
-		{ "evfs_appends_conflict_total", "appends refused by their expected sequence or event id", c.conflicts },
+		{ "evfs_appends_known_total", "appends whose event ids were stored already",
+		  c.known },
+		{ "evfs_appends_conflict_total",
+		  "appends refused by their expected sequence or event id", c.conflicts },
 		{ "evfs_appends_refused_total", "appends refused by their content", c.refused },
-		{ "evfs_appends_failed_total", "appends that ledger or object store failed", c.failed },
+		{ "evfs_appends_failed_total", "appends that ledger or object store failed",
+		  c.failed },
 		{ "evfs_commits_total", "ledger transactions", c.commits },
 		{ "evfs_object_puts_total", "objects written", c.puts },
 		{ "evfs_object_gets_total", "objects read", c.gets },
@@ -193,7 +211,8 @@ static void print_store(struct buf *out, struct store *store)
 		print_head(out, counters[i].name, "counter", counters[i].help);
 		buf_printf(out, "%s %" PRIu64 "\n", counters[i].name, counters[i].n);
 	}
-	print_head(out, "evfs_commit_seconds_total", "counter", "time spent in ledger transactions");
+	print_head(out, "evfs_commit_seconds_total", "counter",
+		   "time spent in ledger transactions");
 	buf_printf(out, "evfs_commit_seconds_total %.6f\n", (double)c.commit_us / 1e6);
 	print_head(out, "evfs_object_put_seconds_total", "counter", "time spent writing objects");
 	buf_printf(out, "evfs_object_put_seconds_total %.6f\n", (double)c.put_us / 1e6);
@@ -201,7 +220,8 @@ static void print_store(struct buf *out, struct store *store)
 
 static void print_writes(struct fs_metrics *m, struct buf *out)
 {
-	print_head(out, "event_store_writes_total", "counter", "events appended through this mount");
+	print_head(out, "event_store_writes_total", "counter",
+		   "events appended through this mount");
 	pthread_mutex_lock(&m->lock);
 	for (size_t i = 0; i < PAIRS; i++) {
 		const struct pair *p = &m->pairs[i];
@@ -214,19 +234,25 @@ static void print_writes(struct fs_metrics *m, struct buf *out)
 		buf_printf(out, "} %" PRIu64 "\n", p->n);
 	}
 	if (m->other)
-		buf_printf(out, "event_store_writes_total{aggregate_type=\"\",event_type=\"\"} %" PRIu64 "\n", m->other);
+		buf_printf(out,
+			   "event_store_writes_total{aggregate_type=\"\",event_type=\"\"} %" PRIu64
+			   "\n",
+			   m->other);
 	pthread_mutex_unlock(&m->lock);
 }
 
 void fs_metrics_print(struct fs_metrics *m, struct store *store, struct buf *out)
 {
 	print_writes(m, out);
-	print_head(out, "event_store_write_duration_seconds", "histogram", "time from write(2) to its answer, where it appended");
+	print_head(out, "event_store_write_duration_seconds", "histogram",
+		   "time from write(2) to its answer, where it appended");
 	print_histogram(out, "event_store_write_duration_seconds", "", &m->writes);
 
-	print_head(out, "event_store_reads_total", "counter", "reads through this mount that the kernel's cache did not answer");
+	print_head(out, "event_store_reads_total", "counter",
+		   "reads through this mount that the kernel's cache did not answer");
 	for (size_t i = 0; i < FS_METRICS_READS; i++)
-		buf_printf(out, "event_store_reads_total{operation=\"%s\"} %" PRIu64 "\n", read_names[i], (uint64_t)m->reads[i].count);
+		buf_printf(out, "event_store_reads_total{operation=\"%s\"} %" PRIu64 "\n",
+			   read_names[i], (uint64_t)m->reads[i].count);
 	print_head(out, "event_store_read_duration_seconds", "histogram", "time of these reads");
 	for (size_t i = 0; i < FS_METRICS_READS; i++) {
 		char label[64] = "operation=\"";
@@ -236,9 +262,13 @@ void fs_metrics_print(struct fs_metrics *m, struct store *store, struct buf *out
 
 	print_head(out, "event_store_errors_total", "counter", "requests refused or failed");
 	for (size_t o = 0; o < FS_METRICS_OPERATIONS; o++)
-		for (int e = 1; e < ERRNOS; e++)
-			if (m->errors[o][e])
-				buf_printf(out, "event_store_errors_total{operation=\"%s\",error_type=\"%s\"} %" PRIu64 "\n",
-					   operation_names[o], strerrorname_np(e), (uint64_t)m->errors[o][e]);
+		for (int e = 1; e < ERRNOS; e++) {
+			uint64_t n = m->errors[o][e];
+			if (!n)
+				continue;
+			buf_add_text(out, "event_store_errors_total{");
+			buf_printf(out, "operation=\"%s\",error_type=\"%s\"} %" PRIu64 "\n",
+				   operation_names[o], strerrorname_np(e), n);
+		}
 	print_store(out, store);
 }

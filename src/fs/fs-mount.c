@@ -29,9 +29,13 @@ static enum rc check_apart(const char *mountpoint, const char *store, struct why
 	if (!m || !s)	/* opening the store says it better */
 		return RC_OK;
 	if (is_within(s, m))
-		return rc_fail(RC_INVALID, why, "the mount at '%.200s' would hide the store '%.200s'", mountpoint, store);
+		return rc_fail(RC_INVALID, why,
+			       "the mount at '%.200s' would hide the store '%.200s'", mountpoint,
+			       store);
 	if (is_within(m, s))
-		return rc_fail(RC_INVALID, why, "the mountpoint '%.200s' lies in the store '%.200s'", mountpoint, store);
+		return rc_fail(RC_INVALID, why,
+			       "the mountpoint '%.200s' lies in the store '%.200s'", mountpoint,
+			       store);
 	return RC_OK;
 }
 
@@ -42,20 +46,26 @@ enum rc fs_check(const char *mountpoint, const char *store, struct why *why)
 	if (statx(AT_FDCWD, mountpoint, AT_STATX_FORCE_SYNC, STATX_TYPE, &st)) {
 		switch (errno) {
 		case ENOENT:
-			return rc_fail(RC_NOT_FOUND, why, "no such directory '%.300s' to mount on", mountpoint);
+			return rc_fail(RC_NOT_FOUND, why, "no such directory '%.300s' to mount on",
+				       mountpoint);
 		case ENOTCONN:
-			return rc_fail(RC_CORRUPT, why, "'%.150s' is the mount of a server that is gone; clear it with: "
-				       "fusermount3 -uz '%.150s'", mountpoint, mountpoint);
+			return rc_fail(
+				RC_CORRUPT, why,
+				"'%.150s' is the mount of a server that is gone; clear it with: "
+				"fusermount3 -uz '%.150s'",
+				mountpoint, mountpoint);
 		case ENOTDIR:
 			return rc_fail(RC_INVALID, why, "'%.300s' is not a directory", mountpoint);
 		default:
-			return rc_fail(RC_DENIED, why, "cannot look at the mountpoint '%.300s': %s", mountpoint, strerror(errno));
+			return rc_fail(RC_DENIED, why, "cannot look at the mountpoint '%.300s': %s",
+				       mountpoint, strerror(errno));
 		}
 	}
 	if (!S_ISDIR(st.stx_mode))
 		return rc_fail(RC_INVALID, why, "'%.300s' is not a directory", mountpoint);
 	if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
-		return rc_fail(RC_EXISTS, why, "something is mounted at '%.300s' already", mountpoint);
+		return rc_fail(RC_EXISTS, why, "something is mounted at '%.300s' already",
+			       mountpoint);
 	return check_apart(mountpoint, store, why);
 }
 
@@ -83,5 +93,6 @@ enum rc fs_mount_session(struct fuse_session *session, const char *mountpoint, s
 		return RC_OK;
 	if (capture)
 		first_line(messages, said, sizeof(said));
-	return rc_fail(RC_DENIED, why, "cannot mount at '%.150s': %s", mountpoint, *said ? said : "libfuse failed");
+	return rc_fail(RC_DENIED, why, "cannot mount at '%.150s': %s", mountpoint,
+		       *said ? said : "libfuse failed");
 }

@@ -6,6 +6,7 @@
 #include "fs/fs-state.h"
 
 /* fuse_session_mount, with what it and fusermount3 print as the reason. RC_DENIED. */
-enum rc fs_mount_session(struct fuse_session *session, const char *mountpoint, struct why *why) _must_check_;
+enum rc fs_mount_session(struct fuse_session *session, const char *mountpoint, struct why *why)
+	_must_check_;
 
 #endif

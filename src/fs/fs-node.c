@@ -72,7 +72,8 @@ static struct timespec timespec_of(int64_t us)
 	return (struct timespec){ .tv_sec = s, .tv_nsec = rest * 1000 };
 }
 
-void fs_node_stat_plain(const struct fs *fs, fuse_ino_t ino, mode_t mode, uint64_t size, int64_t mtime_us, struct stat *out)
+void fs_node_stat_plain(const struct fs *fs, fuse_ino_t ino, mode_t mode, uint64_t size,
+			int64_t mtime_us, struct stat *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->st_ino = ino;
@@ -88,7 +89,8 @@ void fs_node_stat_plain(const struct fs *fs, fuse_ino_t ino, mode_t mode, uint64
 	out->st_mtim = out->st_atim = out->st_ctim = timespec_of(mtime_us);
 }
 
-void fs_node_stat_dir(const struct fs *fs, const struct view_dir *d, fuse_ino_t ino, struct stat *out)
+void fs_node_stat_dir(const struct fs *fs, const struct view_dir *d, fuse_ino_t ino,
+		      struct stat *out)
 {
 	fs_node_stat_plain(fs, ino, S_IFDIR | 0755, 0, d->mtime_us, out);
 	out->st_ctim = timespec_of(d->ctime_us);
@@ -96,11 +98,13 @@ void fs_node_stat_dir(const struct fs *fs, const struct view_dir *d, fuse_ino_t 
 
 void fs_node_stat_event(const struct fs *fs, const struct view_event *e, struct stat *out)
 {
-	fs_node_stat_plain(fs, fs_node_event(e->dir, e->ordinal), S_IFREG | 0444, e->size, e->occurred_us, out);
+	fs_node_stat_plain(fs, fs_node_event(e->dir, e->ordinal), S_IFREG | 0444, e->size,
+			   e->occurred_us, out);
 	out->st_ctim = timespec_of(e->recorded_us);
 }
 
-void fs_node_stat_stream(const struct fs *fs, int64_t row, uint64_t size, int64_t mtime_us, struct stat *out)
+void fs_node_stat_stream(const struct fs *fs, int64_t row, uint64_t size, int64_t mtime_us,
+			 struct stat *out)
 {
 	fs_node_stat_plain(fs, fs_node_stream(row, 0), S_IFREG | 0644, size, mtime_us, out);
 	out->st_blksize = 128 << 10;	/* what programs read, and gather for one batch, at once */

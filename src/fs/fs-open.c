@@ -36,10 +36,12 @@ static void open_event(fuse_req_t req, const struct fs_node *at, struct fuse_fil
 {
 	struct view_event event;
 	if (for_writing(fi)) {
-		bool known = view_get_event(fs_of(req)->view, at->dir, at->ordinal, &event, NULL) == RC_OK;
+		bool known = view_get_event(fs_of(req)->view, at->dir, at->ordinal, &event, NULL) ==
+			     RC_OK;
 		const char *name = known ? event.name : "?";
 		if (!fs_refuse_read_only(req, at->dir, name))
-			fs_refuse(req, at->dir, name, EPERM, "an event is history: it cannot be written again");
+			fs_refuse(req, at->dir, name, EPERM,
+				  "an event is history: it cannot be written again");
 		return;
 	}
 	fi->fh = 0;
@@ -65,7 +67,8 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 	if (fs_refuse_read_only(req, dir, NAME_STREAM))
 		return;
 	bool append = fi->flags & O_APPEND, truncate = fi->flags & O_TRUNC;
-	enum rc rc = append && !truncate ? RC_OK : fs_lookup_stream(fs, dir, true, &size, &mtime_us, &why);
+	enum rc rc = append && !truncate ? RC_OK
+					 : fs_lookup_stream(fs, dir, true, &size, &mtime_us, &why);
 	if (rc == RC_OK)
 		rc = fs_stream_get(fs, dir, &s, &why);
 	if (rc != RC_OK) {
@@ -74,10 +77,12 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 	}
 	if (truncate && size) {
 		fs_stream_put(fs, s);
-		fs_refuse(req, dir, NAME_STREAM, EPERM, "'" NAME_STREAM "' holds events and cannot be truncated: append with >>");
+		fs_refuse(req, dir, NAME_STREAM, EPERM,
+			  "'" NAME_STREAM "' holds events and cannot be truncated: append with >>");
 		return;
 	}
-	struct fs_handle *h = fs_write_handle_new(fs, FS_HANDLE_STREAM, dir, NAME_STREAM, fuse_req_ctx(req));
+	struct fs_handle *h =
+		fs_write_handle_new(fs, FS_HANDLE_STREAM, dir, NAME_STREAM, fuse_req_ctx(req));
 	if (!h) {
 		fs_stream_put(fs, s);
 		fuse_reply_err(req, ENOMEM);
@@ -93,11 +98,14 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 }
 
 /* A handle for an event's file or a private one; takes f (opened) even on failure. */
-static struct fs_handle *file_handle(fuse_req_t req, struct fs_file *f, const char *name, struct fuse_file_info *fi)
+static struct fs_handle *file_handle(fuse_req_t req, struct fs_file *f, const char *name,
+				     struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
 	bool is_private = fs_file_is_private(fs->files, f);
-	struct fs_handle *h = fs_write_handle_new(fs, is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, f->dir, name, fuse_req_ctx(req));
+	struct fs_handle *h =
+		fs_write_handle_new(fs, is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, f->dir,
+				    name, fuse_req_ctx(req));
 	if (!h) {
 		fs_file_close(fs->files, f);
 		fs_file_put(fs->files, f);
@@ -116,16 +124,22 @@ static bool may_hold_events(struct fs *fs, int64_t dir)
 	return fs_place_get(fs, dir, false, &d, NULL) != RC_OK || d.depth >= 2;
 }
 
-/* What the name of an event's file says goes into the handle. EPERM: it is no such name; otherwise a result. */
+/*
+ * What the name of an event's file says goes into the handle. EPERM: it is no such name; otherwise
+ * a result.
+ */
 static int prepare_named(fuse_req_t req, struct fs_handle *h, const char *name, struct why *why)
 {
 	struct name_parsed parsed;
 	enum rc rc = name_parse(name, &parsed, why);
 	_cleanup_(buf_release) struct buf type = parsed.event_type;
 	if (rc == RC_OK && parsed.fork > 1)
-		rc = rc_fail(RC_INVALID, why, "'%s': a second event with one number cannot be appended", name);
+		rc = rc_fail(RC_INVALID, why,
+			     "'%s': a second event with one number cannot be appended", name);
 	if (rc == RC_OK && parsed.shortened)
-		rc = rc_fail(RC_INVALID, why, "'%s': the type is shortened, write to '" NAME_STREAM "' instead", name);
+		rc = rc_fail(RC_INVALID, why,
+			     "'%s': the type is shortened, write to '" NAME_STREAM "' instead",
+			     name);
 	if (rc != RC_OK)
 		return rc == RC_INVALID ? EPERM : fs_errors_errno(rc, false);
 	rc = fs_stream_get(fs_of(req), h->dir, &h->stream, why);
@@ -169,7 +183,8 @@ static void open_file(fuse_req_t req, uint64_t id, struct fuse_file_info *fi)
 	}
 	if (err) {
 		fs_write_handle_free(fs, h);
-		fs_refuse(req, dir, buf_text(&name), err, "%s", *why.text ? why.text : "out of memory");
+		fs_refuse(req, dir, buf_text(&name), err, "%s",
+			  *why.text ? why.text : "out of memory");
 		return;
 	}
 	if (fuse_reply_open(req, fi))
@@ -199,7 +214,8 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 /* An answer from memory: the kernel holds the directory's lock until it comes. */
-void fs_open_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+void fs_open_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		    struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
 	struct why why = { "" };
@@ -219,7 +235,8 @@ void fs_open_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t 
 		fuse_reply_err(req, EEXIST);
 		return;
 	}
-	enum rc rc = fs_file_make(fs->files, at.dir, name, is_private, fuse_req_ctx(req)->pid, &f, &why);
+	enum rc rc =
+		fs_file_make(fs->files, at.dir, name, is_private, fuse_req_ctx(req)->pid, &f, &why);
 	if (rc != RC_OK) {
 		fs_refuse_change(req, at.dir, name, rc, &why);
 		return;
@@ -292,7 +309,8 @@ static void read_stream(fuse_req_t req, int64_t dir, size_t size, off_t off)
 }
 
 /* An event that was just appended: the catalog may not have it yet. */
-static enum rc find_numbered(struct fs *fs, int64_t row, uint64_t number, struct view_event *out, struct why *why)
+static enum rc find_numbered(struct fs *fs, int64_t row, uint64_t number, struct view_event *out,
+			     struct why *why)
 {
 	struct view_dir d;
 	enum rc rc = view_event_numbered(fs->view, row, number, out, why);

@@ -38,7 +38,8 @@ enum rc fs_place_row(struct fs *fs, int64_t dir, int64_t *row_r, struct why *why
 	return RC_OK;
 }
 
-enum rc fs_place_get(struct fs *fs, int64_t dir, bool refresh, struct view_dir *out, struct why *why)
+enum rc fs_place_get(struct fs *fs, int64_t dir, bool refresh, struct view_dir *out,
+		     struct why *why)
 {
 	int64_t row;
 	struct fs_young_dir y;
@@ -60,7 +61,8 @@ static enum rc decode(const char *name, struct buf *out, struct why *why)
 	return rc == RC_OK && buf_failed(out) ? rc_fail(RC_NO_MEMORY, why, "out of memory") : rc;
 }
 
-enum rc fs_place_stream(struct fs *fs, int64_t dir, struct buf *type, struct buf *id, struct why *why)
+enum rc fs_place_stream(struct fs *fs, int64_t dir, struct buf *type, struct buf *id,
+			struct why *why)
 {
 	struct fs_young_dir y;
 	struct view_dir up;
@@ -69,7 +71,8 @@ enum rc fs_place_stream(struct fs *fs, int64_t dir, struct buf *type, struct buf
 	if (!fs_young_get(fs->young, dir, &y))
 		return rc_fail(RC_NOT_FOUND, why, "the directory is gone");
 	if (y.depth < 2)
-		return rc_fail(RC_INVALID, why, "'%s' is an aggregate type; events are in TYPE/ID/", y.name);
+		return rc_fail(RC_INVALID, why, "'%s' is an aggregate type; events are in TYPE/ID/",
+			       y.name);
 	if (y.depth > 2) {
 		enum rc rc = fs_place_stream(fs, y.parent, type, id, why);
 		if (rc != RC_OK)

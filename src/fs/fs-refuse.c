@@ -13,7 +13,8 @@
 #include "fs/fs-metrics.h"
 #include "fs/fs-place.h"
 
-void fs_refuse_note(struct fs *fs, const struct fuse_ctx *ctx, int64_t dir, const char *name, struct fs_failure *f)
+void fs_refuse_note(struct fs *fs, const struct fuse_ctx *ctx, int64_t dir, const char *name,
+		    struct fs_failure *f)
 {
 	_cleanup_(buf_release) struct buf path = BUF_INIT;
 	fs_place_path(fs, dir, name, &path);
@@ -38,7 +39,8 @@ void fs_refuse(fuse_req_t req, int64_t dir, const char *name, int err, const cha
 	fuse_reply_err(req, err);
 }
 
-void fs_refuse_change(fuse_req_t req, int64_t dir, const char *name, enum rc rc, const struct why *why)
+void fs_refuse_change(fuse_req_t req, int64_t dir, const char *name, enum rc rc,
+		      const struct why *why)
 {
 	fs_refuse(req, dir, name, fs_errors_errno(rc, fs_of(req)->read_only), "%s", why->text);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The mount as the files of this folder share it. Each room keeps its own state behind its own header and lock; what stands here
- * is set by fs_new and fs_mount and only read afterwards.
+ * The mount as the files of this folder share it. Each room keeps its own state behind its own
+ * header and lock; what stands here is set by fs_new and fs_mount and only read afterwards.
  */
 #ifndef EVFS_FS_STATE_H
 #define EVFS_FS_STATE_H

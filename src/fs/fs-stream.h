@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The streams that are, or lately were, in use: what the append path needs of them without asking anyone.
- * Memory is bounded: what nobody holds is forgotten, the longest unused first. Threads: every call may come from any thread.
+ * The streams that are, or lately were, in use: what the append path needs of them without asking
+ * anyone. Memory is bounded: what nobody holds is forgotten, the longest unused first. Threads:
+ * every call may come from any thread.
  */
 #ifndef EVFS_FS_STREAM_H
 #define EVFS_FS_STREAM_H
@@ -27,13 +28,18 @@ struct fs_stream {
 enum rc fs_streams_new(struct fs_streams **out, struct why *why) _must_check_;
 void fs_streams_free(struct fs_streams **t);
 
-/* The stream of a directory. RC_INVALID: it can hold no events, or no key could hold them. Give it back with fs_stream_put. */
-enum rc fs_stream_get(struct fs *fs, int64_t dir, struct fs_stream **out, struct why *why) _must_check_;
+/*
+ * The stream of a directory. RC_INVALID: it can hold no events, or no key could hold them. Give it
+ * back with fs_stream_put.
+ */
+enum rc fs_stream_get(struct fs *fs, int64_t dir, struct fs_stream **out, struct why *why)
+	_must_check_;
 void fs_stream_put(struct fs *fs, struct fs_stream *s);
 
 /*
- * Which node id LOOKUP answers for events.ndjson: always the first while it has one writer at a time; one after the other while
- * several write, since the kernel runs the WRITEs of one node one at a time.
+ * Which node id LOOKUP answers for events.ndjson: always the first while it has one writer at a
+ * time; one after the other while several write, since the kernel runs the WRITEs of one node one
+ * at a time.
  */
 unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, uint64_t *size_r, int64_t *mtime_us_r);
 void fs_stream_begin_write(struct fs *fs, struct fs_stream *s);

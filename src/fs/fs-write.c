@@ -56,8 +56,8 @@ static void unlink_handle(struct fs_handles *all, struct fs_handle *h)
 	pthread_mutex_unlock(&all->lock);
 }
 
-struct fs_handle *fs_write_handle_new(struct fs *fs, enum fs_handle_kind kind, int64_t dir, const char *name,
-				      const struct fuse_ctx *who)
+struct fs_handle *fs_write_handle_new(struct fs *fs, enum fs_handle_kind kind, int64_t dir,
+				      const char *name, const struct fuse_ctx *who)
 {
 	struct fs_handle *h = calloc(1, sizeof(*h));
 	char *copy = strdup(name);
@@ -108,14 +108,21 @@ static void count(struct fs *fs, const struct fs_stream *s, const struct draft *
 		}
 }
 
-int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char *name, struct draft *drafts, size_t n,
-		    const enum store_ack *ack, struct store_append *a)
+int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char *name,
+		    struct draft *drafts, size_t n, const enum store_ack *ack,
+		    struct store_append *a)
 {
 	struct fs *fs = fs_of(req);
 	struct why why = { "" };
 	uint64_t start_us = clock_boot_us();
 	*a = (struct store_append){
-		.type = s->type, .id = s->id, .drafts = drafts, .n = n, .ack = ack, .cancelled = is_interrupted, .cancel_arg = req,
+		.type = s->type,
+		.id = s->id,
+		.drafts = drafts,
+		.n = n,
+		.ack = ack,
+		.cancelled = is_interrupted,
+		.cancel_arg = req,
 	};
 	fs_stream_begin_write(fs, s);
 	enum rc rc = store_append(fs->store, a, &why);
@@ -129,9 +136,14 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 	}
 	int err = fs_errors_errno(rc, fs->read_only || rc == RC_DENIED);
 	struct fs_failure f = {
-		.err = err, .reason = why.text, .event_id = n == 1 ? drafts[0].event_id : NULL,
-		.conditional = a->conditional, .expected = a->expected,
-		.has_actual = rc == RC_CONFLICT || rc == RC_EXISTS, .actual = a->last, .outcome = a->outcome,
+		.err = err,
+		.reason = why.text,
+		.event_id = n == 1 ? drafts[0].event_id : NULL,
+		.conditional = a->conditional,
+		.expected = a->expected,
+		.has_actual = rc == RC_CONFLICT || rc == RC_EXISTS,
+		.actual = a->last,
+		.outcome = a->outcome,
 	};
 	fs_refuse_note(fs, fuse_req_ctx(req), dir, name, &f);
 	return err;
@@ -140,7 +152,8 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 /* May the same write come again and be right? What may have been committed must not be. */
 static bool may_repeat(int err, const struct store_append *a)
 {
-	return a->outcome == STORE_NOT_COMMITTED && (err == EINTR || err == EIO || err == ENOSPC || err == ENOMEM);
+	return a->outcome == STORE_NOT_COMMITTED &&
+	       (err == EINTR || err == EIO || err == ENOSPC || err == ENOMEM);
 }
 
 static int refuse_gathered(fuse_req_t req, struct fs_handle *h, enum rc rc, const struct why *why)
@@ -160,7 +173,8 @@ static int write_documents(fuse_req_t req, struct fs_handle *h, const char *data
 	if (rc != RC_OK)
 		return refuse_gathered(req, h, rc, &why);
 	if (batch.n) {
-		int err = fs_write_append(req, h->stream, h->dir, h->name, batch.drafts, batch.n, NULL, &a);
+		int err = fs_write_append(req, h->stream, h->dir, h->name, batch.drafts, batch.n,
+					  NULL, &a);
 		if (err) {
 			fs_gather_undo(&h->gather, may_repeat(err, &a));
 			return err;
@@ -172,7 +186,10 @@ static int write_documents(fuse_req_t req, struct fs_handle *h, const char *data
 		}
 	}
 	rc = fs_gather_keep(&h->gather, batch.n, &why);
-	/* the documents are stored: to fail here would have them stored twice. What follows them is told at close */
+	/*
+	 * the documents are stored: to fail here would have them stored twice. What follows them is
+	 * told at close
+	 */
 	return rc == RC_OK || batch.n ? 0 : refuse_gathered(req, h, rc, &why);
 }
 
@@ -182,15 +199,19 @@ static bool at_end(struct fs_handle *h, uint64_t off)
 	return h->append || off == h->next;
 }
 
-static int write_private(fuse_req_t req, struct fs_handle *h, const char *data, size_t len, uint64_t off)
+static int write_private(fuse_req_t req, struct fs_handle *h, const char *data, size_t len,
+			 uint64_t off)
 {
 	struct fs *fs = fs_of(req);
 	struct fs_file *f = h->file;
 	struct why why = { "" };
 	pthread_mutex_lock(&f->lock);
-	enum rc rc = fs_file_is_private(fs->files, f) ?
-		fs_file_write(fs->files, f, data, len, h->append ? f->content.len : off, fs->max_event + FS_GATHER_SLACK, &why) :
-		rc_fail(RC_DENIED, &why, "the file was renamed and is an event now: nothing can be added to it");
+	enum rc rc =
+		fs_file_is_private(fs->files, f)
+			? fs_file_write(fs->files, f, data, len, h->append ? f->content.len : off,
+					fs->max_event + FS_GATHER_SLACK, &why)
+			: rc_fail(RC_DENIED, &why,
+				  "the file was renamed and is an event now: it takes no more");
 	pthread_mutex_unlock(&f->lock);
 	return rc == RC_OK ? 0 : refuse_gathered(req, h, rc, &why);
 }
@@ -202,7 +223,10 @@ static int write_at(fuse_req_t req, struct fs_handle *h, const char *data, size_
 	if (h->kind == FS_HANDLE_TEXT)
 		return EPERM;
 	if (!at_end(h, off)) {
-		struct fs_failure f = { .err = EPERM, .reason = "events are only appended: a write must begin at the end" };
+		struct fs_failure f = {
+			.err = EPERM,
+			.reason = "events are only appended: a write must begin at the end"
+		};
 		fs_refuse_note(fs_of(req), fuse_req_ctx(req), h->dir, h->name, &f);
 		return EPERM;
 	}
@@ -218,7 +242,8 @@ static int write_at(fuse_req_t req, struct fs_handle *h, const char *data, size_
 	return err;
 }
 
-void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t len, off_t off, struct fuse_file_info *fi)
+void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t len, off_t off,
+	      struct fuse_file_info *fi)
 {
 	struct fs_handle *h = fs_handle_of(fi);
 	(void)ino;
@@ -245,7 +270,10 @@ void fs_write_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		incomplete = fs_gather_incomplete(&h->gather);
 		pthread_mutex_unlock(&h->lock);
 	}
-	/* kept, not remembered: another process may hold the same file and go on. RELEASE is the end */
+	/*
+	 * kept, not remembered: another process may hold the same file and go on. RELEASE is the
+	 * end
+	 */
 	fuse_reply_err(req, incomplete ? EINVAL : 0);
 }
 
@@ -256,7 +284,8 @@ void fs_write_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fi
 	struct why why = { "" };
 	(void)ino;
 	(void)datasync;
-	enum rc rc = h && h->stream ? store_flush(fs->store, h->stream->type, h->stream->id, &why) : RC_OK;
+	enum rc rc = h && h->stream ? store_flush(fs->store, h->stream->type, h->stream->id, &why)
+				    : RC_OK;
 	if (rc != RC_OK)
 		fs_refuse_change(req, h->dir, h->name, rc, &why);
 	else
@@ -268,7 +297,8 @@ static void release(struct fs *fs, struct fs_handle *h)
 	if (h && fs_gather_incomplete(&h->gather)) {
 		struct why why = { "" };
 		enum rc rc = rc_prefix(fs_gather_explain(&h->gather, &why), &why,
-				       "cut short by close, the last %zu bytes were discarded", h->gather.rest.len);
+				       "cut short by close, the last %zu bytes were discarded",
+				       h->gather.rest.len);
 		struct fs_failure f = { .err = fs_errors_errno(rc, false), .reason = why.text };
 		fs_refuse_note(fs, &h->who, h->dir, h->name, &f);
 	}

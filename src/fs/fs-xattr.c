@@ -25,7 +25,8 @@
 #define PREFIX "user.evfs."
 #define LAST_ERROR "last_error"
 
-static const char *const event_names[] = { "event_id", "event_type", "sequence_number", "sha256", "key" };
+static const char *const event_names[] = { "event_id", "event_type", "sequence_number", "sha256",
+					   "key" };
 
 static void reply(fuse_req_t req, const struct buf *b, size_t size)
 {
@@ -74,7 +75,8 @@ static bool last_error(struct fs *fs, const struct fs_node *at, struct buf *out)
 	return path_of(fs, at, &path) && fs_errors_last(fs->errors, buf_text(&path), out);
 }
 
-static enum rc digest(struct fs *fs, const struct view_event *event, struct buf *out, struct why *why)
+static enum rc digest(struct fs *fs, const struct view_event *event, struct buf *out,
+		      struct why *why)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 	unsigned char sum[EVP_MAX_MD_SIZE];
@@ -89,7 +91,8 @@ static enum rc digest(struct fs *fs, const struct view_event *event, struct buf 
 	return RC_OK;
 }
 
-static enum rc event_value(struct fs *fs, const struct fs_node *at, const char *name, struct buf *out, struct why *why)
+static enum rc event_value(struct fs *fs, const struct fs_node *at, const char *name,
+			   struct buf *out, struct why *why)
 {
 	struct view_event event;
 	enum rc rc = view_get_event(fs->view, at->dir, at->ordinal, &event, why);
@@ -101,7 +104,8 @@ static enum rc event_value(struct fs *fs, const struct fs_node *at, const char *
 		buf_add_u64(out, event.number);
 		return RC_OK;
 	}
-	return view_event_facts(fs->view, &event, !strcmp(name, "key") ? out : NULL, !strcmp(name, "event_id") ? out : NULL,
+	return view_event_facts(fs->view, &event, !strcmp(name, "key") ? out : NULL,
+				!strcmp(name, "event_id") ? out : NULL,
 				!strcmp(name, "event_type") ? out : NULL, why);
 }
 
@@ -173,14 +177,18 @@ static void refuse(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct fs_node at;
 	fs_node_parse(ino, &at);
-	/* cp -a and rsync -X bring along what they read from an event; what is asked for is computed anyway */
+	/*
+	 * cp -a and rsync -X bring along what they read from an event; what is asked for is
+	 * computed anyway
+	 */
 	if (at.kind == FS_NODE_FILE && !strncmp(name, PREFIX, strlen(PREFIX)))
 		fuse_reply_err(req, 0);
 	else
 		fuse_reply_err(req, strncmp(name, PREFIX, strlen(PREFIX)) ? EOPNOTSUPP : EPERM);
 }
 
-void fs_xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+void fs_xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+		  int flags)
 {
 	(void)value;
 	(void)size;

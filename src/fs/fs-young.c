@@ -90,7 +90,10 @@ static void copy_out(const struct young *d, struct fs_young_dir *out)
 {
 	if (!out)
 		return;
-	*out = (struct fs_young_dir){ .row = d->row, .parent = d->parent, .real = d->real, .depth = d->depth, .made_us = d->made_us };
+	*out = (struct fs_young_dir){
+		.row = d->row, .parent = d->parent, .real = d->real,
+		.depth = d->depth, .made_us = d->made_us,
+	};
 	snprintf(out->name, sizeof(out->name), "%s", d->name);
 }
 
@@ -110,7 +113,10 @@ static void drop_locked(struct fs_young *y, struct young *d)
 	free(d);
 }
 
-/* Drop what neither the kernel nor a young child needs and the store knows; then perhaps its parent. */
+/*
+ * Drop what neither the kernel nor a young child needs and the store knows; then perhaps its
+ * parent.
+ */
 static void drop_unneeded_locked(struct fs_young *y, struct young *d)
 {
 	while (d && d->real && !d->lookups && !d->children) {
@@ -122,8 +128,8 @@ static void drop_unneeded_locked(struct fs_young *y, struct young *d)
 	}
 }
 
-enum rc fs_young_make(struct fs_young *y, int64_t parent, const char *name, unsigned depth, struct fs_young_dir *out,
-		      struct why *why)
+enum rc fs_young_make(struct fs_young *y, int64_t parent, const char *name, unsigned depth,
+		      struct fs_young_dir *out, struct why *why)
 {
 	size_t len = strlen(name);
 	struct young *d = calloc(1, sizeof(*d) + len + 1);
@@ -140,7 +146,8 @@ enum rc fs_young_make(struct fs_young *y, int64_t parent, const char *name, unsi
 	if (find_locked(y, parent, name))
 		rc = rc_fail(RC_EXISTS, why, "'%s' exists", name);
 	else if (y->unborn >= UNBORN_MAX)
-		rc = rc_fail(RC_NO_SPACE, why, "%d directories without events wait for one already", UNBORN_MAX);
+		rc = rc_fail(RC_NO_SPACE, why, "%d directories without events wait for one already",
+			     UNBORN_MAX);
 	if (rc != RC_OK) {
 		pthread_mutex_unlock(&y->lock);
 		free(d);
@@ -166,7 +173,8 @@ enum rc fs_young_make(struct fs_young *y, int64_t parent, const char *name, unsi
 	return RC_OK;
 }
 
-bool fs_young_find(struct fs_young *y, int64_t parent, const char *name, unsigned lookups, struct fs_young_dir *out)
+bool fs_young_find(struct fs_young *y, int64_t parent, const char *name, unsigned lookups,
+		   struct fs_young_dir *out)
 {
 	if (!atomic_load_explicit(&y->count, memory_order_acquire))
 		return false;

@@ -2,10 +2,10 @@
 /*
  * Directories that mkdir made: only this mount knows them until their first event.
  *
- * A young directory has a row of its own (from FS_NODE_YOUNG). Once the store has events below it, it is one of the view's
- * directories; the kernel goes on knowing it by the young row as long as it holds it, so that nobody's working
- * directory is taken away. It is forgotten when the kernel has, and the store knows it.
- * Threads: every call may come from any thread. No call does I/O.
+ * A young directory has a row of its own (from FS_NODE_YOUNG). Once the store has events below it,
+ * it is one of the view's directories; the kernel goes on knowing it by the young row as long as it
+ * holds it, so that nobody's working directory is taken away. It is forgotten when the kernel has,
+ * and the store knows it. Threads: every call may come from any thread. No call does I/O.
  */
 #ifndef EVFS_FS_YOUNG_H
 #define EVFS_FS_YOUNG_H
@@ -31,10 +31,11 @@ struct fs_young_dir {
 };
 
 /* RC_EXISTS. RC_NO_SPACE: too many that the store does not know. One lookup is counted. */
-enum rc fs_young_make(struct fs_young *y, int64_t parent, const char *name, unsigned depth, struct fs_young_dir *out,
-		      struct why *why) _must_check_;
+enum rc fs_young_make(struct fs_young *y, int64_t parent, const char *name, unsigned depth,
+		      struct fs_young_dir *out, struct why *why) _must_check_;
 /* lookups: how many the kernel gets to know by this answer. False: not there. out may be NULL. */
-bool fs_young_find(struct fs_young *y, int64_t parent, const char *name, unsigned lookups, struct fs_young_dir *out);
+bool fs_young_find(struct fs_young *y, int64_t parent, const char *name, unsigned lookups,
+		   struct fs_young_dir *out);
 bool fs_young_get(struct fs_young *y, int64_t row, struct fs_young_dir *out);
 /* The store knows it by now. */
 void fs_young_born(struct fs_young *y, int64_t row, int64_t real);

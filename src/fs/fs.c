@@ -43,11 +43,14 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 	conn->congestion_threshold = 48;
 	conn->time_gran = 1000;
 	/*
-	 * No writeback cache: write(2) is where an append succeeds or fails. No AUTO_INVAL_DATA: events never change, listings are
-	 * dropped at opendir, the rest is not cached. No ASYNC_DIO: pieces of one write must come in order.
+	 * No writeback cache: write(2) is where an append succeeds or fails. No AUTO_INVAL_DATA:
+	 * events never change, listings are dropped at opendir, the rest is not cached. No
+	 * ASYNC_DIO: pieces of one write must come in order.
 	 */
-	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ASYNC_DIO);
-	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
+				  FUSE_CAP_ASYNC_DIO);
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
+				       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
 				       FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_CACHE_SYMLINKS);
 	fs->parallel = conn->capable & FUSE_CAP_PARALLEL_DIROPS;
 }
@@ -92,15 +95,16 @@ static ssize_t receive(int fd, void *buf, size_t len, void *userdata)
 }
 
 /*
- * libfuse before 3.17 never asks for parallel directory operations, though it believes it does. The first reply of a session
- * is INIT's: out header (16 bytes), major, minor, max_readahead, flags.
+ * libfuse before 3.17 never asks for parallel directory operations, though it believes it does. The
+ * first reply of a session is INIT's: out header (16 bytes), major, minor, max_readahead, flags.
  */
 static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct fs *fs = userdata;
 	const uint32_t parallel_dirops = UINT32_C(1) << 18;
-	if (!atomic_load_explicit(&fs->initialised, memory_order_relaxed) && !atomic_exchange(&fs->initialised, true) &&
-	    fs->parallel && count == 2 && iov[1].iov_len >= 16) {
+	if (!atomic_load_explicit(&fs->initialised, memory_order_relaxed) &&
+	    !atomic_exchange(&fs->initialised, true) && fs->parallel && count == 2 &&
+	    iov[1].iov_len >= 16) {
 		uint32_t flags;
 		memcpy(&flags, (char *)iov[1].iov_base + 12, sizeof(flags));
 		flags |= parallel_dirops;
@@ -164,7 +168,8 @@ static enum rc fill(struct fs *fs, const struct fs_options *options, struct why 
 	return make_rooms(fs, why);
 }
 
-enum rc fs_new(struct fs **out, struct store *store, const struct fs_options *options, struct why *why)
+enum rc fs_new(struct fs **out, struct store *store, const struct fs_options *options,
+	       struct why *why)
 {
 	_cleanup_(fs_freep) struct fs *fs = calloc(1, sizeof(*fs));
 	if (!fs)
@@ -224,7 +229,8 @@ enum rc fs_mount(struct fs *fs, const char *mountpoint, struct why *why)
 	/* libfuse looks a path with "." up again behind the mount, where nobody answers yet */
 	fs->mountpoint = realpath(mountpoint, NULL);
 	if (!fs->mountpoint)
-		return rc_fail(RC_NOT_FOUND, why, "cannot mount at '%.300s': %s", mountpoint, strerror(errno));
+		return rc_fail(RC_NOT_FOUND, why, "cannot mount at '%.300s': %s", mountpoint,
+			       strerror(errno));
 
 	char program[] = "evfs", debug[] = "-d";
 	char *argv[] = { program, list.data, fs->options.debug ? debug : NULL, NULL };
@@ -253,8 +259,9 @@ static int ask_as_child(const char *mountpoint)
 }
 
 /*
- * Does the mount answer? Asked through the kernel, by a process of its own: a thread that waits for the mount which its own process
- * serves cannot be killed once the request was read, and then the process, its mount and all who wait for it stay for ever.
+ * Does the mount answer? Asked through the kernel, by a process of its own: a thread that waits for
+ * the mount which its own process serves cannot be killed once the request was read, and then the
+ * process, its mount and all who wait for it stay for ever.
  */
 static void *check_answer(void *arg)
 {
@@ -278,9 +285,11 @@ static void *check_answer(void *arg)
 	}
 	enum rc rc = RC_OK;
 	if (error == EXDEV)
-		rc = rc_fail(RC_TEMPORARY, &why, "something else is mounted at '%.300s'", fs->mountpoint);
+		rc = rc_fail(RC_TEMPORARY, &why, "something else is mounted at '%.300s'",
+			     fs->mountpoint);
 	else if (error)
-		rc = rc_fail(RC_TEMPORARY, &why, "the mount at '%.300s' does not answer: %s", fs->mountpoint, strerror(error));
+		rc = rc_fail(RC_TEMPORARY, &why, "the mount at '%.300s' does not answer: %s",
+			     fs->mountpoint, strerror(error));
 	fs->options.ready(fs->options.ready_arg, rc, &why);
 	return NULL;
 }

@@ -2,8 +2,9 @@
 /*
  * A store as a filesystem (design.md 6, 7). Translates, decides nothing.
  *
- * Order of use: fs_check, fs_new, fs_mount, fs_serve (blocks), fs_unmount, fs_free. The store outlives it.
- * Threads: fs_stop from any; all else from the one that serves. fork comes before fs_new.
+ * Order of use: fs_check, fs_new, fs_mount, fs_serve (blocks), fs_unmount, fs_free. The store
+ * outlives it. Threads: fs_stop from any; all else from the one that serves. fork comes before
+ * fs_new.
  */
 #ifndef EVFS_FS_FS_H
 #define EVFS_FS_FS_H
@@ -25,25 +26,32 @@ struct fs_options {
 	/* Append the text of .evfs/config. May be NULL. Any thread. */
 	void (*config)(void *arg, struct buf *out);
 	void *config_arg;
-	/* Called once, when the mount answers; or, with the reason, when it does not. Any thread. */
+	/*
+	 * Called once, when the mount answers; or, with the reason, when it does not. Any thread.
+	 */
 	void (*ready)(void *arg, enum rc rc, const struct why *why);
 	void *ready_arg;
 };
 
 /*
- * Can this directory be mounted on? RC_NOT_FOUND: no such directory. RC_INVALID: no directory, or it holds the store, or lies in it.
- * RC_EXISTS: something is mounted there. RC_CORRUPT: a mount whose server is gone; why gives the line that clears it.
+ * Can this directory be mounted on? RC_NOT_FOUND: no such directory. RC_INVALID: no directory, or
+ * it holds the store, or lies in it. RC_EXISTS: something is mounted there. RC_CORRUPT: a mount
+ * whose server is gone; why gives the line that clears it.
  */
 enum rc fs_check(const char *mountpoint, const char *store, struct why *why) _must_check_;
 
-enum rc fs_new(struct fs **out, struct store *store, const struct fs_options *options, struct why *why) _must_check_;
+enum rc fs_new(struct fs **out, struct store *store, const struct fs_options *options,
+	       struct why *why) _must_check_;
 void fs_free(struct fs **fs);
 static inline void fs_freep(struct fs **fs)
 {
 	fs_free(fs);
 }
 
-/* As root by mount(2), otherwise by fusermount3. RC_DENIED: the kernel or fusermount3 refused; it has said why on stderr. */
+/*
+ * As root by mount(2), otherwise by fusermount3. RC_DENIED: the kernel or fusermount3 refused; it
+ * has said why on stderr.
+ */
 enum rc fs_mount(struct fs *fs, const char *mountpoint, struct why *why) _must_check_;
 
 /* Serve until fs_stop or an unmount. What was begun is finished before it returns. */

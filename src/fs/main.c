@@ -44,8 +44,10 @@ static int complain(const struct why *why)
 static int print_help(void)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
-	buf_add_text(&text, USAGE
-		"Mount the event store STORE, a directory, at MOUNTPOINT: aggregates are directories, events are files, >> appends.\n\n"
+	buf_add_text(
+		&text, USAGE
+		"Mount the event store STORE, a directory, at MOUNTPOINT:\n"
+		"aggregates are directories, events are files, >> appends.\n\n"
 		"  -f             stay in the foreground\n"
 		"  -d             the same, and log everything\n"
 		"  -o OPTION,...  see below\n"
@@ -71,7 +73,10 @@ static void print_config(void *arg, struct buf *out)
 	config_print(arg, out);
 }
 
-/* The mount answers: let the parent go, and leave the terminal. Until then errors are the user's to see, and ^C ends all. */
+/*
+ * The mount answers: let the parent go, and leave the terminal. Until then errors are the user's to
+ * see, and ^C ends all.
+ */
 static void leave_terminal(struct mount *m)
 {
 	_cleanup_(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -130,9 +135,15 @@ static enum rc serve(struct mount *m, struct store *store, struct why *why)
 	const struct config *c = m->config;
 	_cleanup_(fs_freep) struct fs *fs = NULL;
 	struct fs_options options = {
-		.source = c->store, .max_threads = (unsigned)c->max_threads, .allow_other = c->allow_other,
-		.list_streams = c->list_streams, .debug = c->log == LOG_LEVEL_DEBUG && c->foreground,
-		.config = print_config, .config_arg = (void *)(uintptr_t)c, .ready = ready, .ready_arg = m,
+		.source = c->store,
+		.max_threads = (unsigned)c->max_threads,
+		.allow_other = c->allow_other,
+		.list_streams = c->list_streams,
+		.debug = c->log == LOG_LEVEL_DEBUG && c->foreground,
+		.config = print_config,
+		.config_arg = (void *)(uintptr_t)c,
+		.ready = ready,
+		.ready_arg = m,
 	};
 	enum rc rc = fs_new(&fs, store, &options, why);
 	if (rc == RC_OK)
@@ -144,7 +155,8 @@ static enum rc serve(struct mount *m, struct store *store, struct why *why)
 		return rc_fail(RC_NO_MEMORY, why, "cannot start a thread");
 	rc = fs_serve(fs, why);
 	atomic_store(&m->ended, true);
-	pthread_kill(m->signals, SIGTERM);	/* if it still waits: a cancelled thread would leave its stack to a sanitizer as it is */
+	/* if it still waits: a cancelled thread would leave its stack to a sanitizer as it is */
+	pthread_kill(m->signals, SIGTERM);
 	pthread_join(m->signals, NULL);
 	fs_unmount(fs);
 	return rc;
@@ -188,7 +200,8 @@ static int wait_for_mount(int from_child, pid_t child)
 	if (WIFEXITED(status) && WEXITSTATUS(status))
 		return WEXITSTATUS(status);
 	if (WIFSIGNALED(status))
-		fprintf(stderr, "evfs: ended by signal %d before the mount answered\n", WTERMSIG(status));
+		fprintf(stderr, "evfs: ended by signal %d before the mount answered\n",
+			WTERMSIG(status));
 	return EXIT_FAILURE;
 }
 
@@ -201,7 +214,10 @@ static bool open_standard(void)
 	return fd >= 0 && !close(fd);
 }
 
-/* What the caller happened to have open (a lock, a pipe that someone reads to its end) is not for a server to keep. */
+/*
+ * What the caller happened to have open (a lock, a pipe that someone reads to its end) is not for a
+ * server to keep.
+ */
 static void close_inherited(int except)
 {
 	if (except > STDERR_FILENO + 1)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test-fs-file.c - what only this mount knows: node ids, files being written, young directories, refusals. */
+/*
+ * test-fs-file.c - what only this mount knows: node ids, files being written, young directories,
+ * refusals.
+ */
 #include "config.h"
 #include "fs/fs-file.h"
 
@@ -171,7 +174,8 @@ START_TEST(a_young_directory_is_found_listed_and_removed)
 	ck_assert_int_eq(fs_young_make(young, VIEW_ROOT, "Order", 1, &a, NULL), RC_OK);
 	ck_assert_int_eq(fs_young_make(young, VIEW_ROOT, "Order", 1, &b, NULL), RC_EXISTS);
 	ck_assert_int_eq(fs_young_make(young, a.row, "o-1", 2, &b, NULL), RC_OK);
-	ck_assert(fs_young_find(young, a.row, "o-1", 0, &found) && found.row == b.row && found.depth == 2);
+	ck_assert(fs_young_find(young, a.row, "o-1", 0, &found) && found.row == b.row &&
+		  found.depth == 2);
 	ck_assert(fs_young_next(young, VIEW_ROOT, 0, &found) && found.row == a.row);
 	ck_assert(!fs_young_next(young, VIEW_ROOT, a.row, &found));
 	ck_assert_int_eq(fs_young_remove(young, VIEW_ROOT, "Order"), RC_EXISTS);
@@ -206,7 +210,11 @@ START_TEST(every_refusal_is_a_line_of_json_and_old_ones_go)
 	char path[32];
 	for (int i = 1; i <= 1100; i++) {
 		snprintf(path, sizeof(path), "Order/o-%d/\xff.json", i);
-		struct fs_failure f = { .err = ESTALE, .path = path, .reason = "not \"that\"", .conditional = true, .expected = 2 };
+		struct fs_failure f = { .err = ESTALE,
+					.path = path,
+					.reason = "not \"that\"",
+					.conditional = true,
+					.expected = 2 };
 		fs_errors_add(errors, &f);
 	}
 	ck_assert_uint_eq(fs_errors_print(errors, 0, &all), 1100);
@@ -215,10 +223,12 @@ START_TEST(every_refusal_is_a_line_of_json_and_old_ones_go)
 	size_t lines = 0;
 	for (char *line = all.data, *end; (end = strchr(line, '\n')); line = end + 1, lines++) {
 		struct json_value v;
-		ck_assert_int_eq(json_parse(line, (size_t)(end - line), JSON_STRICT, &v, NULL), RC_OK);
+		ck_assert_int_eq(json_parse(line, (size_t)(end - line), JSON_STRICT, &v, NULL),
+				 RC_OK);
 	}
 	ck_assert_uint_eq(lines, 1000);
-	ck_assert_ptr_nonnull(strstr(all.data, "\"path\":\"Order/o-101/?.json\",\"errno\":\"ESTALE\""));
+	ck_assert_ptr_nonnull(
+		strstr(all.data, "\"path\":\"Order/o-101/?.json\",\"errno\":\"ESTALE\""));
 	buf_reset(&all);
 	fs_errors_print(errors, 1099, &all);
 	ck_assert_ptr_eq(strchr(all.data, '\n'), all.data + all.len - 1);

@@ -13,11 +13,14 @@
 
 #define MAX 4096
 
-static const char three[] = "{\"event_type\":\"A\",\"data\":{\"n\":1}}\n"
-			    "  {\"event_type\":\"B\",\"data\":{\"text\":\"} { \\\" é\"}}{\"event_type\":\"C\",\n\"data\":{}}\n\n";
+static const char three[] =
+	"{\"event_type\":\"A\",\"data\":{\"n\":1}}\n"
+	"  {\"event_type\":\"B\",\"data\":{\"text\":\"} { \\\" é\"}}"
+	"{\"event_type\":\"C\",\n\"data\":{}}\n\n";
 
 /* Write text, commit what it completes, and add the types to seen. */
-static enum rc put(struct fs_gather *g, const char *text, size_t len, struct buf *seen, struct why *why)
+static enum rc put(struct fs_gather *g, const char *text, size_t len, struct buf *seen,
+		   struct why *why)
 {
 	_cleanup_(fs_gather_batch_release) struct fs_gather_batch b = { 0 };
 	enum rc rc = fs_gather_write(g, text, len, &b, why);
@@ -79,9 +82,11 @@ START_TEST(the_bad_document_of_a_batch_is_named_and_nothing_is_told)
 	_cleanup_(buf_release) struct buf text = BUF_INIT, seen = BUF_INIT;
 	struct why why = { "" };
 	for (int i = 1; i <= 10; i++)
-		buf_add_text(&text, i == 7 ? "{\"event_type\":\"A\",NaN}\n" : "{\"event_type\":\"A\",\"data\":{}}\n");
+		buf_add_text(&text, i == 7 ? "{\"event_type\":\"A\",NaN}\n"
+					   : "{\"event_type\":\"A\",\"data\":{}}\n");
 	ck_assert_int_eq(fs_gather_write(&g, text.data, text.len, &b, &why), RC_INVALID);
-	ck_assert_msg(strstr(why.text, "document 7 of 10: line 7, column 19") == why.text, "%s", why.text);
+	ck_assert_msg(strstr(why.text, "document 7 of 10: line 7, column 19") == why.text, "%s",
+		      why.text);
 	ck_assert(!fs_gather_incomplete(&g));
 	/* and the next write begins anew */
 	ck_assert_int_eq(put(&g, three, strlen(three), &seen, &why), RC_OK);
@@ -93,10 +98,13 @@ START_TEST(a_wrong_key_is_placed_in_the_write_not_in_the_document)
 {
 	_cleanup_(fs_gather_release) struct fs_gather g = { .max = MAX };
 	_cleanup_(fs_gather_batch_release) struct fs_gather_batch b = { 0 };
-	static const char text[] = "{\"event_type\":\"A\",\"data\":{}} {\"event_type\":\"A\",\"data\":{},\"x\":1}";
+	static const char text[] =
+		"{\"event_type\":\"A\",\"data\":{}} {\"event_type\":\"A\",\"data\":{},\"x\":1}";
 	struct why why = { "" };
 	ck_assert_int_eq(fs_gather_write(&g, text, strlen(text), &b, &why), RC_INVALID);
-	ck_assert_msg(strstr(why.text, "document 2 of 2: line 1, column 58: unknown key") == why.text, "%s", why.text);
+	ck_assert_msg(strstr(why.text, "document 2 of 2: line 1, column 58: unknown key") ==
+			      why.text,
+		      "%s", why.text);
 }
 END_TEST
 
@@ -107,8 +115,12 @@ START_TEST(what_is_no_object_is_refused_at_once)
 		_cleanup_(fs_gather_release) struct fs_gather g = { .max = MAX };
 		_cleanup_(fs_gather_batch_release) struct fs_gather_batch b = { 0 };
 		struct why why = { "" };
-		ck_assert_int_eq(fs_gather_write(&g, texts[i], strlen(texts[i]), &b, &why), RC_INVALID);
-		ck_assert_msg(strstr(why.text, "line 1, column 1: expected a JSON object, found ") == why.text, "%s", why.text);
+		ck_assert_int_eq(fs_gather_write(&g, texts[i], strlen(texts[i]), &b, &why),
+				 RC_INVALID);
+		ck_assert_msg(strstr(why.text,
+				     "line 1, column 1: expected a JSON object, found ") ==
+				      why.text,
+			      "%s", why.text);
 	}
 }
 END_TEST
@@ -159,7 +171,9 @@ END_TEST
 
 START_TEST(a_file_takes_one_document_and_blanks)
 {
-	_cleanup_(fs_gather_release) struct fs_gather g = { .max = MAX, .single = true, .event_type = "Paid" };
+	_cleanup_(fs_gather_release) struct fs_gather g = { .max = MAX,
+							    .single = true,
+							    .event_type = "Paid" };
 	_cleanup_(fs_gather_batch_release) struct fs_gather_batch b = { 0 };
 	_cleanup_(buf_release) struct buf seen = BUF_INIT;
 	struct why why = { "" };
@@ -175,7 +189,9 @@ END_TEST
 
 START_TEST(two_documents_in_one_file_are_refused_together)
 {
-	_cleanup_(fs_gather_release) struct fs_gather g = { .max = MAX, .single = true, .event_type = "Paid" };
+	_cleanup_(fs_gather_release) struct fs_gather g = { .max = MAX,
+							    .single = true,
+							    .event_type = "Paid" };
 	_cleanup_(fs_gather_batch_release) struct fs_gather_batch b = { 0 };
 	struct why why = { "" };
 	ck_assert_int_eq(fs_gather_write(&g, "{}\n{}", 5, &b, &why), RC_INVALID);
