@@ -2,10 +2,10 @@
 /*
  * Files that only this mount knows: event files while they are written, and private files.
  *
- *   state      is                                    seen by                       ends
- *   written    a named event file that CREATE made   its writer                   2 s after last close
- *   private    a name with a leading '.'             everyone, by name            unlink, rename, an hour later
- *   renamed    was private, is a stored event now    who renamed it                      as written
+ *   state    is                                   seen by            ends
+ *   written  a named event file that CREATE made  its writer         2 s after its last close
+ *   private  a name with a leading '.'            all, by name       unlink, rename, 1 h after close
+ *   renamed  was private, is stored by now        who renamed it     as written
  *
  * Its node id is never given again; the file is not kept for the kernel's sake. Memory of all
  * contents together is bounded. Threads: every call may come from any thread; a file's content is
