@@ -338,7 +338,7 @@ void config_help(struct buf *out)
 			buf_add_text(&left, "=N");
 		else if (o->type == OPTION_PATH)
 			buf_add_text(&left, "=PATH");
-		buf_printf(out, "    %-24s %s", buf_text(&left), o->help);
+		buf_printf(out, "    %-28s %s", buf_text(&left), o->help);
 		if (o->fallback && o->type != OPTION_FLAG)
 			buf_printf(out, " [%s]", o->fallback);
 		buf_add_char(out, '\n');

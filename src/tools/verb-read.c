@@ -68,8 +68,9 @@ const struct verb verb_read = {
 	.name = "read",
 	.words_help = "[STREAM]",
 	.help =
-		"Print events, a line each: those of STREAM, of all streams below it, or of the\n"
-		"whole store, stream by stream. evfsctl append --ndjson takes them back.",
+		"Print events, a line each, stream by stream.\n"
+		"Those of STREAM, of all streams below it, or of the whole store. evfsctl append --ndjson\n"
+		"takes them back.",
 	.options =
 		(const struct verb_option[]){
 			[OPT_FROM] = { "--from", "N", "begin with number N" },

@@ -158,8 +158,8 @@ const struct verb verb_tail = {
 	.name = "tail",
 	.words_help = "[STREAM]",
 	.help =
-		"Print events as they are appended, a line each, until it is killed: those of\n"
-		"STREAM, of all streams below it, or of the whole store.",
+		"Print events as they are appended, a line each, until it is killed.\n"
+		"Those of STREAM, of all streams below it, or of the whole store.",
 	.options =
 		(const struct verb_option[]){
 			[OPT_FROM] = { "--from", "N",
