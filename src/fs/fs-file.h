@@ -4,7 +4,7 @@
  *
  *   state    is                                   seen by            ends
  *   written  a named event file that CREATE made  its writer         2 s after its last close
- *   private  a name with a leading '.'            all, by name       unlink, rename, 1 h after close
+ *   private  a name with a leading '.'            all, by name       unlink, rename, 1 h after
  *   renamed  was private, is stored by now        who renamed it     as written
  *
  * Its node id is never given again; the file is not kept for the kernel's sake. Memory of all
