@@ -71,6 +71,9 @@ static enum rc take_claimed(void *arg, const struct ledger_pending *row)
 /* One claim and its delivery; *n_r: rows claimed. */
 static enum rc sweep_batch(struct store *s, size_t max, bool all, size_t *n_r, struct why *why)
 {
+	struct why own = { "" };
+	if (!why)
+		why = &own;	/* what was contradicted is told, whoever called */
 	_cleanup_(claimed_release) struct claimed c = { .why = why };
 	if (!claimed_init(&c, max))
 		return rc_fail(RC_NO_MEMORY, why, "no memory for pending events");
