@@ -301,9 +301,9 @@ enum rc option_absolute(const char *path, char **out, struct why *why)
 	if (rc)
 		return rc;
 	/*
-	 * Dots are resolved now: once the mount is up, "MOUNTPOINT/." and "MOUNTPOINT/../store" lead
-	 * through it, and who walks there before it answers (libfuse, mount(8)) waits forever. What
-	 * is not there yet is left as it is.
+	 * Dots are resolved now: once the mount is up, "MOUNTPOINT/." and "MOUNTPOINT/../store"
+	 * lead through it, and who walks there before it answers (libfuse, mount(8)) waits forever.
+	 * What is not there yet is left as it is.
 	 */
 	char *text = has_dots(buf_text(&full)) ? realpath(buf_text(&full), NULL) : NULL;
 	if (!text)

@@ -67,10 +67,9 @@ static enum verb_status run(struct verb_call *call)
 const struct verb verb_read = {
 	.name = "read",
 	.words_help = "[STREAM]",
-	.help =
-		"Print events, a line each, stream by stream.\n"
-		"Those of STREAM, of all streams below it, or of the whole store. evfsctl append --ndjson\n"
-		"takes them back.",
+	.help = "Print events, a line each, stream by stream.\n"
+		"Those of STREAM, of all streams below it, or of the whole store.\n"
+		"evfsctl append --ndjson takes them back.",
 	.options =
 		(const struct verb_option[]){
 			[OPT_FROM] = { "--from", "N", "begin with number N" },

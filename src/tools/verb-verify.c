@@ -81,8 +81,8 @@ static enum verb_status run(struct verb_call *call)
 			      p.streams, p.events, p.findings);
 	else
 		output_printf("%" PRIu64 " stream%s, %" PRIu64 " event%s: %" PRIu64 " finding%s\n",
-			      p.streams, p.streams == 1 ? "" : "s", p.events, p.events == 1 ? "" : "s",
-			      p.findings, p.findings == 1 ? "" : "s");
+			      p.streams, p.streams == 1 ? "" : "s", p.events,
+			      p.events == 1 ? "" : "s", p.findings, p.findings == 1 ? "" : "s");
 	return p.findings ? VERB_FOUND : VERB_DONE;
 }
 

@@ -17,7 +17,7 @@ enum rc walk_streams(struct view *v, const struct view_dir *dir, walk_stream_fn 
 		     struct why *why) _must_check_;
 
 /*
- * Hand the lines of a stream's events with numbers from … to (compact, a newline each) to fn, some
+ * Hand the lines of a stream's events with numbers from … to (compact, newline each) to fn, some
  * at a time. fn returns false to stop; RC_OK also then.
  */
 typedef bool walk_lines_fn(void *arg, const struct buf *lines);
