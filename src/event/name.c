@@ -102,6 +102,10 @@ static enum rc decode(encode_fn *encode, const char *name, size_t len, struct bu
 		return rc_fail(RC_INVALID, why,
 			       "'%.*s': expected two upper-case hex digits after each '%%'",
 			       (int)len, name);
+	if (memchr(buf_text(&text), '\0', text.len))
+		return rc_fail(RC_INVALID, why,
+			       "'%.*s': '%%00' stands for a NUL byte, which no key can hold",
+			       (int)len, name);
 	if (again.len != len || memcmp(buf_text(&again), name, len))
 		return rc_fail(RC_INVALID, why, "'%.*s' is no name here; it would be written '%s'",
 			       (int)len, name, buf_text(&again));

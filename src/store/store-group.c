@@ -135,6 +135,11 @@ enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t
 	g->tail = &self.next;
 	while (!self.done) {
 		if (!g->busy && !self.taken) {
+			if (cancelled && cancelled(arg)) {
+				leave_locked(g, &self);
+				self.rc = rc_fail(RC_CANCELLED, &self.why, "interrupted before the commit");
+				break;
+			}
 			lead_locked(s, &self);	/* takes the head first, which need not be ours */
 			continue;
 		}

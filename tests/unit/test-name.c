@@ -50,6 +50,7 @@ START_TEST(other_spellings_are_refused)
 		"a%2",    "a%",   "%%",
 		"%zz",    "a/b",  "events.ndjson",
 		"x.json", "a\nb", "%65events.ndjson",
+		"%00",    "a%00b",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		_cleanup_(buf_release) struct buf text = BUF_INIT;
