@@ -152,7 +152,7 @@ static enum rc look_up_all(const struct append *a, struct ledger_append *item, s
 static enum rc insert_body(const struct append *a, const struct ledger_event *e,
 			   const struct ledger_sqlite_event *row, struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(a->c, SQL_BODY_NEW, &q, why);
 	if (rc != RC_OK)
 		return rc;

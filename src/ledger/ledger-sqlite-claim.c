@@ -110,7 +110,7 @@ static enum rc collect(struct ledger_sqlite_conn *c, const struct ledger_sqlite_
 static enum rc lease(struct ledger_sqlite_conn *c, const struct claimed *rows, size_t n,
 		     int64_t until, struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_OPEN_LEASE, &q, why);
 	for (size_t i = 0; i < n && rc == RC_OK; i++) {
 		sqlite3_bind_int64(q, 1, rows[i].row.stream);

@@ -130,6 +130,8 @@ enum rc ledger_sqlite_conn_fail(const struct ledger_sqlite_conn *c, int code, st
 		if (error == ENOSPC || error == EDQUOT)
 			return rc_fail(RC_NO_SPACE, why, "ledger '%s': %s", c->path,
 				       strerror(error));
+		if (code == SQLITE_IOERR_SHORT_READ)	/* what its -shm file says is not in its -wal */
+			break;
 		return rc_fail(RC_TEMPORARY, why, "ledger '%s': %s%s%s", c->path, text,
 			       error ? ", " : "", error ? strerror(error) : "");
 	case SQLITE_TOOBIG:
@@ -260,6 +262,18 @@ enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_s
 	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(c, sql, &q, why);
 	return rc == RC_OK ? ledger_sqlite_conn_run(c, q, why) : rc;
+}
+
+enum rc ledger_sqlite_conn_at(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t stream,
+			 uint64_t number, struct why *why)
+{
+	sqlite3_stmt *q = NULL;
+	enum rc rc = ledger_sqlite_conn_sql(c, sql, &q, why);
+	if (rc != RC_OK)
+		return rc;
+	sqlite3_bind_int64(q, 1, stream);
+	sqlite3_bind_int64(q, 2, (int64_t)number);
+	return ledger_sqlite_conn_run(c, q, why);
 }
 
 enum rc ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy, struct why *why)

@@ -9,6 +9,7 @@
  */
 #include "config.h"
 #include "ledger/ledger-sqlite.h"
+#include "ledger/ledger-sqlite-void.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,11 +28,6 @@ struct unsettled {
 	bool expected, moves;
 };
 
-/* Numbers from .. from + span - 1. */
-struct hole {
-	uint64_t from, span;
-};
-
 struct reseed {
 	struct ledger_sqlite_conn *c;
 	const struct ledger_sqlite_hot *hot;
@@ -43,11 +39,8 @@ struct reseed {
 	bool *enter;				/* by object: its event is entered there */
 	struct unsettled *rows;
 	size_t n_rows, cap_rows;
-	struct hole *holes;
-	size_t n_holes, cap_holes;
+	struct ledger_sqlite_voids voids;
 	uint64_t last;				/* the highest number before */
-	uint64_t void_last;	/* the highest number that was a void */
-	uint64_t voids;		/* how many numbers above `after` were */
 };
 
 static void reseed_release(struct reseed *s)
@@ -57,7 +50,7 @@ static void reseed_release(struct reseed *s)
 		free(s->rows[i].event_type);
 	}
 	free(s->rows);
-	free(s->holes);
+	ledger_sqlite_void_release(&s->voids);
 	free(s->by_id);
 	free(s->enter);
 }
@@ -105,39 +98,17 @@ static bool is_listed(const struct reseed *s, const char *event_id)
 	return false;
 }
 
-/* A statement with (stream, number) and no result. */
-static enum rc at_number(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t stream,
-			 uint64_t number, struct why *why)
-{
-	sqlite3_stmt *q;
-	enum rc rc = ledger_sqlite_conn_sql(c, sql, &q, why);
-	if (rc != RC_OK)
-		return rc;
-	sqlite3_bind_int64(q, 1, stream);
-	sqlite3_bind_int64(q, 2, (int64_t)number);
-	return ledger_sqlite_conn_run(c, q, why);
-}
-
 static enum rc take_out(struct reseed *s, int64_t stream, uint64_t number, struct why *why)
 {
-	enum rc rc = at_number(s->c, SQL_EVENT_DELETE, stream, number, why);
-	return rc == RC_OK ? at_number(s->c, SQL_OPEN_DELETE, stream, number, why) : rc;
-}
-
-static enum rc put_void(struct reseed *s, int64_t stream, uint64_t number, uint64_t span,
-			struct why *why)
-{
-	struct ledger_sqlite_event gap = {
-		.stream = stream, .number = number, .span = span, .recorded_us = s->recorded_us
-	};
-	return ledger_sqlite_event_put(s->c, &gap, why);
+	enum rc rc = ledger_sqlite_conn_at(s->c, SQL_EVENT_DELETE, stream, number, why);
+	return rc == RC_OK ? ledger_sqlite_conn_at(s->c, SQL_OPEN_DELETE, stream, number, why) : rc;
 }
 
 /* An unsettled row of another stream gives way to an object: its number becomes a void there. */
 static enum rc yield_elsewhere(struct reseed *s, int64_t stream, uint64_t number, bool *yielded,
 			       struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(s->c, SQL_OPEN_GET, &q, why);
 	if (rc != RC_OK)
 		return rc;
@@ -148,7 +119,7 @@ static enum rc yield_elsewhere(struct reseed *s, int64_t stream, uint64_t number
 	if (rc == RC_OK && *yielded)
 		rc = take_out(s, stream, number, why);
 	if (rc == RC_OK && *yielded)
-		rc = put_void(s, stream, number, 1, why);
+		rc = ledger_sqlite_void_put(s->c, stream, number, 1, s->recorded_us, why);
 	return rc;
 }
 
@@ -159,7 +130,7 @@ static enum rc yield_elsewhere(struct reseed *s, int64_t stream, uint64_t number
 static enum rc choose(struct reseed *s, const struct ledger_object **same, size_t n,
 		      struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	bool row = false, yielded = false;
 	enum rc rc = ledger_sqlite_conn_sql(s->c, SQL_EVENT_ID, &q, why);
 	if (rc != RC_OK)
@@ -181,7 +152,7 @@ static enum rc choose(struct reseed *s, const struct ledger_object **same, size_
 				chosen = i;
 		if (same[chosen]->number != number)
 			/* its row of open, if any, is looked at after this */
-			rc = at_number(s->c, SQL_EVENT_DELETE, stream, number, why);
+			rc = ledger_sqlite_conn_at(s->c, SQL_EVENT_DELETE, stream, number, why);
 	} else if (row) {
 		rc = yield_elsewhere(s, stream, number, &yielded, why);
 		if (rc != RC_OK || !yielded)
@@ -297,75 +268,6 @@ static enum rc take_out_contradicted(struct reseed *s, struct why *why)
 	return rc;
 }
 
-static enum rc add_hole(struct reseed *s, uint64_t from, uint64_t span, struct why *why)
-{
-	if (s->n_holes == s->cap_holes) {
-		size_t cap = s->cap_holes ? 2 * s->cap_holes : 64;
-		struct hole *holes = realloc(s->holes, cap * sizeof(*holes));
-		if (!holes)
-			return no_memory(why);
-		s->holes = holes;
-		s->cap_holes = cap;
-	}
-	s->holes[s->n_holes++] = (struct hole){ from, span };
-	return RC_OK;
-}
-
-/* A void that reaches beyond `after` ends there. */
-static enum rc trim_void(struct reseed *s, struct why *why)
-{
-	sqlite3_stmt *q;
-	bool row = false;
-	uint64_t after = s->r->after;
-	enum rc rc = ledger_sqlite_conn_sql(s->c, SQL_EVENT_UPTO, &q, why);
-	if (rc != RC_OK)
-		return rc;
-	sqlite3_bind_int64(q, 1, s->stream);
-	sqlite3_bind_int64(q, 2, (int64_t)after);
-	rc = ledger_sqlite_conn_step(s->c, q, &row, why);
-	uint64_t number = row ? (uint64_t)sqlite3_column_int64(q, ROW_NUMBER) : 0;
-	uint64_t span = row ? (uint64_t)sqlite3_column_int64(q, ROW_SPAN) : 0;
-	s->recorded_us = row ? sqlite3_column_int64(q, ROW_RECORDED) : 0;
-	sqlite3_reset(q);
-	if (rc != RC_OK || number + span <= after + 1)
-		return rc;
-	s->void_last = number + span - 1;
-	s->voids = s->void_last - after;
-	rc = ledger_sqlite_conn_sql(s->c, SQL_VOID_TRIM, &q, why);
-	if (rc != RC_OK)
-		return rc;
-	sqlite3_bind_int64(q, 1, s->stream);
-	sqlite3_bind_int64(q, 2, (int64_t)number);
-	sqlite3_bind_int64(q, 3, (int64_t)(after + 1 - number));
-	return ledger_sqlite_conn_run(s->c, q, why);
-}
-
-static enum rc take_out_voids(struct reseed *s, struct why *why)
-{
-	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
-	bool row = true;
-	enum rc rc = trim_void(s, why);
-	if (rc == RC_OK)
-		rc = ledger_sqlite_conn_sql(s->c, SQL_VOID_LIST, &q, why);
-	if (rc != RC_OK)
-		return rc;
-	sqlite3_bind_int64(q, 1, s->stream);
-	sqlite3_bind_int64(q, 2, (int64_t)s->r->after);
-	while (rc == RC_OK && row) {
-		rc = ledger_sqlite_conn_step(s->c, q, &row, why);
-		if (rc == RC_OK && row)
-			rc = add_hole(s, (uint64_t)sqlite3_column_int64(q, ROW_NUMBER),
-				      (uint64_t)sqlite3_column_int64(q, ROW_SPAN), why);
-	}
-	for (size_t i = 0; i < s->n_holes && rc == RC_OK; i++) {
-		s->void_last = s->holes[i].from + s->holes[i].span - 1;
-		s->voids += s->holes[i].span;
-		rc = at_number(s->c, SQL_EVENT_DELETE, s->stream, s->holes[i].from, why);
-	}
-	s->n_holes = 0;
-	return rc;
-}
-
 /* What stands at the object's number already. */
 struct standing {
 	bool there, same_id, same;
@@ -410,13 +312,13 @@ static enum rc enter_object(struct reseed *s, const struct ledger_object *o, boo
 	if (rc != RC_OK)
 		return rc;
 	if (at.same)
-		return at_number(s->c, SQL_OPEN_DELETE, s->stream, o->number, why);
+		return ledger_sqlite_conn_at(s->c, SQL_OPEN_DELETE, s->stream, o->number, why);
 	if (at.there)
 		rc = take_out(s, s->stream, o->number, why);
 	if (rc != RC_OK)
 		return rc;
 	if (!enter)
-		return put_void(s, s->stream, o->number, 1, why);
+		return ledger_sqlite_void_put(s->c, s->stream, o->number, 1, s->recorded_us, why);
 	s->r->added += !at.there;
 	s->r->replaced += at.there && !at.same_id;
 	struct ledger_sqlite_event row = {
@@ -466,7 +368,7 @@ static enum rc move(struct reseed *s, const struct unsettled *u, uint64_t number
 	if (rc == RC_OK)
 		rc = ledger_sqlite_open_put(s->c, &row, 0, false, why);
 	if (rc == RC_OK)
-		rc = at_number(s->c, SQL_BODY_MOVE, u->body, number, why);
+		rc = ledger_sqlite_conn_at(s->c, SQL_BODY_MOVE, u->body, number, why);
 	s->r->moved++;
 	return rc;
 }
@@ -488,40 +390,18 @@ static enum rc move_all(struct reseed *s, struct why *why)
 	return rc;
 }
 
-/*
- * Below the highest number every number has a row. What was a void stays one: readers may have
- * passed it.
- */
+static enum rc take_out_voids(struct reseed *s, struct why *why)
+{
+	s->voids = (struct ledger_sqlite_voids){ .c = s->c, .stream = s->stream, .after = s->r->after };
+	enum rc rc = ledger_sqlite_void_take_out(&s->voids, why);
+	s->recorded_us = s->voids.recorded_us;
+	return rc;
+}
+
 static enum rc fill_holes(struct reseed *s, struct why *why)
 {
-	_cleanup_(ledger_sqlite_conn_done) sqlite3_stmt *q = NULL;
-	uint64_t next = s->r->after + 1, voids = 0;
-	bool row = true;
-	enum rc rc = ledger_sqlite_conn_sql(s->c, SQL_EVENT_LIST, &q, why);
-	if (rc != RC_OK)
-		return rc;
-	sqlite3_bind_int64(q, 1, s->stream);
-	sqlite3_bind_int64(q, 2, (int64_t)s->r->after);
-	while (rc == RC_OK) {
-		rc = ledger_sqlite_conn_step(s->c, q, &row, why);
-		if (rc != RC_OK || !row)
-			break;
-		uint64_t number = (uint64_t)sqlite3_column_int64(q, ROW_NUMBER),
-			 span = (uint64_t)sqlite3_column_int64(q, ROW_SPAN);
-		if (number > next)
-			rc = add_hole(s, next, number - next, why);
-		voids += span;
-		next = number + (span ? span : 1);
-	}
-	if (rc == RC_OK && s->void_last >= next)
-		rc = add_hole(s, next, s->void_last + 1 - next, why);
-	sqlite3_reset(q);
-	for (size_t i = 0; i < s->n_holes && rc == RC_OK; i++) {
-		voids += s->holes[i].span;
-		rc = put_void(s, s->stream, s->holes[i].from, s->holes[i].span, why);
-	}
-	s->r->voids = voids > s->voids ? (size_t)(voids - s->voids) : 0;
-	return rc;
+	s->voids.recorded_us = s->recorded_us;
+	return ledger_sqlite_void_fill(&s->voids, &s->r->voids, why);
 }
 
 static enum rc run(struct reseed *s, struct why *why)
@@ -551,14 +431,14 @@ static enum rc run(struct reseed *s, struct why *why)
 	if (rc == RC_OK)
 		rc = fill_holes(s, why);
 	if (rc == RC_OK)
-		rc = at_number(s->c, SQL_STREAM_MARK, s->stream, s->hot->seeding, why);
+		rc = ledger_sqlite_conn_at(s->c, SQL_STREAM_MARK, s->stream, s->hot->seeding, why);
 	return rc;
 }
 
 /* The whole store was listed: what the ledger does not know is new, if nothing waits any more. */
 static enum rc complete(struct reseed *s, struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	bool row = false;
 	enum rc rc = ledger_sqlite_conn_sql(s->c, SQL_STREAM_UNSEEDED, &q, why);
 	if (rc != RC_OK)

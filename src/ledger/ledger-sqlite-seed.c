@@ -15,7 +15,7 @@ enum rc ledger_sqlite_seed_write(struct ledger *base, const char *identity, uint
 	struct ledger_sqlite *l = container_of(base, struct ledger_sqlite, base);
 	struct ledger_sqlite_conn *c;
 	struct ledger_sqlite_hot hot;
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_write_begin(l, NEED_NOTHING, true, &c, &hot, why);
 	if (rc != RC_OK)
 		return rc;

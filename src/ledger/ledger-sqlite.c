@@ -533,7 +533,7 @@ enum rc ledger_sqlite_stream_last(struct ledger_sqlite_conn *c, int64_t stream, 
 enum rc ledger_sqlite_stream_new(struct ledger_sqlite_conn *c, const char *type, const char *id,
 				 uint64_t mark, int64_t *stream_r, struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_STREAM_NEW, &q, why);
 	if (rc != RC_OK)
 		return rc;
@@ -548,7 +548,7 @@ enum rc ledger_sqlite_stream_new(struct ledger_sqlite_conn *c, const char *type,
 enum rc ledger_sqlite_event_put(struct ledger_sqlite_conn *c, const struct ledger_sqlite_event *e,
 				struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_EVENT_NEW, &q, why);
 	if (rc != RC_OK)
 		return rc;
@@ -573,7 +573,7 @@ enum rc ledger_sqlite_event_put(struct ledger_sqlite_conn *c, const struct ledge
 enum rc ledger_sqlite_open_put(struct ledger_sqlite_conn *c, const struct ledger_sqlite_event *e,
 			       int64_t lease_until, bool expected, struct why *why)
 {
-	sqlite3_stmt *q;
+	sqlite3_stmt *q = NULL;
 	enum rc rc = ledger_sqlite_conn_sql(c, SQL_OPEN_NEW, &q, why);
 	if (rc != RC_OK)
 		return rc;

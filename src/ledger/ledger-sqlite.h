@@ -146,6 +146,9 @@ enum rc ledger_sqlite_conn_do(struct ledger_sqlite_conn *c, enum ledger_sqlite_s
 			      struct why *why) _must_check_;
 enum rc ledger_sqlite_conn_exec(struct ledger_sqlite_conn *c, const char *text,
 				struct why *why) _must_check_;
+/* A statement with parameters (stream, number) and no rows. */
+enum rc ledger_sqlite_conn_at(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t stream,
+			      uint64_t number, struct why *why) _must_check_;
 enum rc ledger_sqlite_conn_lazy(struct ledger_sqlite_conn *c, bool lazy, struct why *why) _must_check_;
 
 /* Event ids that are UUIDs in lower case take 16 bytes. The text stays valid as long as id. */

@@ -12,4 +12,5 @@ noinst_LIBRARIES += %D%/libledger.a
 	%D%/ledger-sqlite-reseed.c \
 	%D%/ledger-sqlite-schema.c \
 	%D%/ledger-sqlite-seed.c \
-	%D%/ledger-sqlite-version.c
+	%D%/ledger-sqlite-version.c \
+	%D%/ledger-sqlite-void.c %D%/ledger-sqlite-void.h
