@@ -7,14 +7,12 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "event/key.h"
 #include "fs/fs-node.h"
 #include "fs/fs-place.h"
 
 #define BUCKETS 1024
 #define IDLE_MAX 1024
-#define BUSY_MS 1000
 
 struct fs_streams {
 	pthread_mutex_t lock;			/* guards all below, and the streams */
@@ -159,30 +157,13 @@ void fs_stream_put(struct fs *fs, struct fs_stream *s)
 
 unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, uint64_t *size_r, int64_t *mtime_us_r)
 {
-	uint64_t now_ms = clock_boot_ms();
 	pthread_mutex_lock(&fs->streams->lock);
-	if (s->writing)
-		s->busy_until_ms = now_ms + BUSY_MS;
-	s->turn = now_ms < s->busy_until_ms ? (s->turn + 1) % FS_NODE_TURNS : 0;
+	s->turn = (s->turn + 1) % FS_NODE_TURNS;
 	unsigned turn = s->turn;
 	*size_r = s->size;
 	*mtime_us_r = s->mtime_us;
 	pthread_mutex_unlock(&fs->streams->lock);
 	return turn;
-}
-
-void fs_stream_begin_write(struct fs *fs, struct fs_stream *s)
-{
-	pthread_mutex_lock(&fs->streams->lock);
-	s->writing++;
-	pthread_mutex_unlock(&fs->streams->lock);
-}
-
-void fs_stream_end_write(struct fs *fs, struct fs_stream *s)
-{
-	pthread_mutex_lock(&fs->streams->lock);
-	s->writing--;
-	pthread_mutex_unlock(&fs->streams->lock);
 }
 
 void fs_stream_saw(struct fs *fs, struct fs_stream *s, uint64_t size, int64_t mtime_us)

@@ -18,8 +18,7 @@ struct fs_stream {
 	int64_t dir;
 	char *type, *id;
 	/* the table's, guarded by its lock */
-	unsigned refs, writing, turn;
-	uint64_t busy_until_ms;
+	unsigned refs, turn;
 	uint64_t size;			/* of events.ndjson, as last seen */
 	int64_t mtime_us;
 	struct fs_stream *chain, *older, *newer;
@@ -37,13 +36,11 @@ enum rc fs_stream_get(struct fs *fs, int64_t dir, struct fs_stream **out, struct
 void fs_stream_put(struct fs *fs, struct fs_stream *s);
 
 /*
- * Which node id LOOKUP answers for events.ndjson: always the first while it has one writer at a
- * time; one after the other while several write, since the kernel runs the WRITEs of one node one
- * at a time.
+ * Which node id LOOKUP answers for events.ndjson: one after the other, since the kernel runs the
+ * WRITEs of one node one at a time. Always, not only while several write: who opens now and keeps
+ * the file open may write together with others later.
  */
 unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, uint64_t *size_r, int64_t *mtime_us_r);
-void fs_stream_begin_write(struct fs *fs, struct fs_stream *s);
-void fs_stream_end_write(struct fs *fs, struct fs_stream *s);
 void fs_stream_saw(struct fs *fs, struct fs_stream *s, uint64_t size, int64_t mtime_us);
 
 #endif

@@ -124,9 +124,7 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 		.cancelled = is_interrupted,
 		.cancel_arg = req,
 	};
-	fs_stream_begin_write(fs, s);
 	enum rc rc = store_append(fs->store, a, &why);
-	fs_stream_end_write(fs, s);
 	FAILPOINT("fs-appended");
 	if (rc == RC_OK) {
 		if (!a->known)
