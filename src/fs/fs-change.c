@@ -45,11 +45,15 @@ static enum rc check_dir_name(struct fs *fs, int64_t dir, const char *name, unsi
 	_cleanup_(buf_release) struct buf text = BUF_INIT, type = BUF_INIT, id = BUF_INIT;
 	enum rc rc = name_decode(name, strlen(name), &text, why);
 	if (rc == RC_INVALID)
-		return RC_DENIED;
+		return fs_errors_name_errno(name) == EPERM ? RC_DENIED : RC_INVALID;
 	if (rc != RC_OK)
 		return rc;
 	if (depth == 0)
 		return key_check_stream(buf_text(&text), "x", why);
+	if (memchr(buf_text(&text), '/', text.len))
+		return rc_fail(RC_DENIED, why,
+			       "'%s': a '/' in an id is a directory of its own: '%s'", name,
+			       buf_text(&text));
 	if (depth > 1) {
 		rc = fs_place_stream(fs, dir, &type, &id, why);
 		buf_add_char(&id, '/');
@@ -169,7 +173,7 @@ static int publish_locked(fuse_req_t req, struct fs_file *f, int64_t dir, const 
 
 	enum rc rc = name_parse(name, &parsed, &why);
 	_cleanup_(buf_release) struct buf type = parsed.event_type;
-	int err = rc == RC_INVALID ? EPERM : fs_errors_errno(rc, false);
+	int err = rc == RC_INVALID ? fs_errors_name_errno(name) : fs_errors_errno(rc, false);
 	if (!err && parsed.has_number && is_stored(fs, dir, name, text, len)) {
 		*number = parsed.number;
 		return 0;

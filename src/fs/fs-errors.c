@@ -98,6 +98,11 @@ int fs_errors_errno(enum rc rc, bool read_only)
 	return EIO;
 }
 
+int fs_errors_name_errno(const char *name)
+{
+	return strstr(name, "%00") ? EINVAL : EPERM;
+}
+
 /* Names come from anywhere: a byte that is no UTF-8 becomes '?'. */
 static void add_quoted(struct buf *b, const char *text)
 {

@@ -21,6 +21,11 @@ void fs_errors_free(struct fs_errors **e);
 
 /* The errno for a result that is not RC_OK (design.md 7). Never EAGAIN. */
 int fs_errors_errno(enum rc rc, bool read_only);
+/*
+ * The errno for a name that name_decode or name_parse did not take: EPERM, or EINVAL where what it
+ * stands for can be in no key.
+ */
+int fs_errors_name_errno(const char *name);
 
 struct fs_failure {
 	int err; /* the errno that was answered; 0: nobody was there to answer */

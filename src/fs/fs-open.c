@@ -141,7 +141,7 @@ static int prepare_named(fuse_req_t req, struct fs_handle *h, const char *name, 
 			     "'%s': the type is shortened, write to '" NAME_STREAM "' instead",
 			     name);
 	if (rc != RC_OK)
-		return rc == RC_INVALID ? EPERM : fs_errors_errno(rc, false);
+		return rc == RC_INVALID ? fs_errors_name_errno(name) : fs_errors_errno(rc, false);
 	rc = fs_stream_get(fs_of(req), h->dir, &h->stream, why);
 	if (rc == RC_INVALID && !may_hold_events(fs_of(req), h->dir)) {
 		(void)rc_prefix(rc, why, "events are in TYPE/ID/, not here");
