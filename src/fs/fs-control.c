@@ -20,6 +20,8 @@
 #include "fs/fs-refuse.h"
 #include "fs/fs-write.h"
 
+#define FOLLOW_MAX (1u << 20)	/* bytes kept that a follower of errors has read */
+
 static const struct {
 	const char *name;
 	enum fs_node_kind kind;
@@ -235,6 +237,23 @@ void fs_control_open(fuse_req_t req, const struct fs_node *at, struct fuse_file_
 		fs_write_handle_free(fs, h);
 }
 
+/*
+ * Errors go on while they are read (tail -f). Who reads from the start gets the text as it is now:
+ * so does tail once the file shrank. What lies far behind a reader goes.
+ */
+static void follow(struct fs *fs, struct fs_handle *h, size_t size, uint64_t off)
+{
+	if (!off) {
+		buf_reset(&h->text);
+		h->text_at = h->seen = 0;
+	} else if (off > h->text_at + FOLLOW_MAX && off <= h->text_at + h->text.len) {
+		buf_drop_front(&h->text, (size_t)(off - h->text_at));
+		h->text_at = off;
+	}
+	if (off + size > h->text_at + h->text.len)
+		h->seen = fs_errors_print(fs->errors, h->seen, &h->text);
+}
+
 void fs_control_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct fs_handle *h = fs_handle_of(fi);
@@ -244,9 +263,11 @@ void fs_control_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
 	}
 	_cleanup_(buf_release) struct buf part = BUF_INIT;
 	pthread_mutex_lock(&h->lock);
-	if (h->follow && (uint64_t)off + size > h->text.len)	/* tail -f */
-		h->seen = fs_errors_print(fs_of(req)->errors, h->seen, &h->text);
-	size_t from = (uint64_t)off < h->text.len ? (size_t)off : h->text.len;
+	if (h->follow)
+		follow(fs_of(req), h, size, (uint64_t)off);
+	/* in front of text_at and behind the end there is nothing */
+	uint64_t at = (uint64_t)off - h->text_at;
+	size_t from = at < h->text.len ? (size_t)at : h->text.len;
 	buf_add(&part, buf_text(&h->text) + from,
 		h->text.len - from < size ? h->text.len - from : size);
 	pthread_mutex_unlock(&h->lock);

@@ -16,7 +16,8 @@
 #include "base/log.h"
 #include "event/time.h"
 
-#define KEPT 1000
+#define KEPT_MAX 1500
+#define DROPPED 500	/* together, so that tail -f sees the file shrink and begins anew */
 
 struct line {
 	char *text;		/* with its newline */
@@ -26,8 +27,9 @@ struct line {
 
 struct fs_errors {
 	pthread_mutex_t lock;	/* guards all below */
-	struct line lines[KEPT];
-	uint64_t last;		/* the number of the last line, from 1; it stands at last % KEPT */
+	struct line lines[KEPT_MAX];
+	/* numbers of the lines that are kept, from 1; line n stands at n % KEPT_MAX */
+	uint64_t first, last;
 	uint64_t size;
 	int64_t time_us;
 };
@@ -42,6 +44,7 @@ enum rc fs_errors_new(struct fs_errors **out, struct why *why)
 	if (!e)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	pthread_mutex_init(&e->lock, NULL);
+	e->first = 1;
 	*out = e;
 	return RC_OK;
 }
@@ -59,7 +62,7 @@ void fs_errors_free(struct fs_errors **pe)
 	struct fs_errors *e = *pe;
 	if (!e)
 		return;
-	for (size_t i = 0; i < KEPT; i++)
+	for (size_t i = 0; i < KEPT_MAX; i++)
 		line_release(&e->lines[i]);
 	pthread_mutex_destroy(&e->lock);
 	free(e);
@@ -151,6 +154,17 @@ static void render(const struct fs_failure *f, int64_t now_us, struct buf *b)
 	buf_printf(b, "\"committed\":\"%s\"}\n", outcome_text[f->outcome]);
 }
 
+static void drop_old_locked(struct fs_errors *e)
+{
+	if (e->last - e->first + 1 < KEPT_MAX)
+		return;
+	for (unsigned i = 0; i < DROPPED; i++) {
+		struct line *old = &e->lines[e->first++ % KEPT_MAX];
+		e->size -= old->len;
+		line_release(old);
+	}
+}
+
 void fs_errors_add(struct fs_errors *e, const struct fs_failure *f)
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
@@ -170,23 +184,19 @@ void fs_errors_add(struct fs_errors *e, const struct fs_failure *f)
 		return;
 	}
 	pthread_mutex_lock(&e->lock);
-	struct line *place = &e->lines[++e->last % KEPT];
-	struct line old = *place;
-	e->size += line.len - old.len;
+	drop_old_locked(e);
+	e->lines[++e->last % KEPT_MAX] = line;
+	e->size += line.len;
 	e->time_us = now_us;
-	*place = line;
 	pthread_mutex_unlock(&e->lock);
-	line_release(&old);
 }
 
 uint64_t fs_errors_print(struct fs_errors *e, uint64_t after, struct buf *out)
 {
 	pthread_mutex_lock(&e->lock);
-	uint64_t first = e->last > KEPT ? e->last - KEPT + 1 : 1, last = e->last;
-	if (first <= after)
-		first = after + 1;
-	for (uint64_t i = first; i <= last; i++)
-		buf_add(out, e->lines[i % KEPT].text, e->lines[i % KEPT].len);
+	uint64_t last = e->last;
+	for (uint64_t i = after < e->first ? e->first : after + 1; i <= last; i++)
+		buf_add(out, e->lines[i % KEPT_MAX].text, e->lines[i % KEPT_MAX].len);
 	pthread_mutex_unlock(&e->lock);
 	return last;
 }
@@ -220,8 +230,8 @@ bool fs_errors_last(struct fs_errors *e, const char *path, struct buf *out)
 {
 	bool found = false;
 	pthread_mutex_lock(&e->lock);
-	for (uint64_t i = e->last; !found && i && i + KEPT > e->last; i--) {
-		const struct line *l = &e->lines[i % KEPT];
+	for (uint64_t i = e->last; !found && i >= e->first; i--) {
+		const struct line *l = &e->lines[i % KEPT_MAX];
 		found = concerns(l->path, path);
 		if (found)
 			buf_add_text(out, l->reason);

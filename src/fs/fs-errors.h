@@ -38,7 +38,7 @@ struct fs_failure {
 	uint64_t expected, actual;	/* the last sequence: as the writer believed it, as it is */
 	enum store_outcome outcome;
 };
-/* Remember and log it. */
+/* Remember and log it. At least the last 1,000 are kept; of 1,500 the oldest 500 go together. */
 void fs_errors_add(struct fs_errors *e, const struct fs_failure *f);
 
 /* Append the lines kept with a number above after, oldest first. The last one's number. */

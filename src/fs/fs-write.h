@@ -33,6 +33,7 @@ struct fs_handle {
 	uint64_t next;			/* where the next write must begin */
 	struct fuse_ctx who;
 	struct buf text;
+	uint64_t text_at;		/* where in the file text begins */
 	uint64_t seen;			/* text of errors: the last line in it */
 	bool follow;
 	struct fs_handle *before, *after; /* of all that are open; fs_handles' lock guards them */
