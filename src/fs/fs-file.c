@@ -96,7 +96,7 @@ static void release_locked(struct fs_files *t, struct fs_file *f)
 }
 
 /* Out of the table; who still holds it may go on with it. */
-static void drop_locked(struct fs_files *t, struct fs_file *f)
+static void forget_locked(struct fs_files *t, struct fs_file *f)
 {
 	if (f->gone)
 		return;
@@ -105,10 +105,20 @@ static void drop_locked(struct fs_files *t, struct fs_file *f)
 	while (*p != f)
 		p = &(*p)->by_id;
 	*p = f->by_id;
-	unlink_name(t, f);
-	unlink_age(t, f);
 	atomic_fetch_sub(&t->count, 1);
 	release_locked(t, f);
+}
+
+static void drop_locked(struct fs_files *t, struct fs_file *f)
+{
+	if (!f->nameless) {
+		f->nameless = true;
+		unlink_name(t, f);
+		unlink_age(t, f);
+	}
+	/* fstat, read and ftruncate of an open file come with its id alone */
+	if (!f->opens)
+		forget_locked(t, f);
 }
 
 static bool is_over(const struct fs_file *f, uint64_t now_ms)
@@ -131,7 +141,7 @@ void fs_files_free(struct fs_files **pt)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++)
 		while (t->ids[i])
-			drop_locked(t, t->ids[i]);
+			forget_locked(t, t->ids[i]);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 	*pt = NULL;
@@ -250,7 +260,7 @@ void fs_file_put(struct fs_files *t, struct fs_file *f)
 void fs_file_open(struct fs_files *t, struct fs_file *f)
 {
 	pthread_mutex_lock(&t->lock);
-	if (!f->gone)
+	if (!f->nameless)
 		unlink_age(t, f);
 	f->opens++;
 	pthread_mutex_unlock(&t->lock);
@@ -260,8 +270,10 @@ void fs_file_close(struct fs_files *t, struct fs_file *f)
 {
 	pthread_mutex_lock(&t->lock);
 	f->opens--;
-	if (!f->gone)
+	if (!f->nameless)
 		link_age(t, f);
+	else
+		drop_locked(t, f);
 	drop_old_locked(t);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -274,12 +286,21 @@ bool fs_file_is_private(struct fs_files *t, struct fs_file *f)
 	return is_private;
 }
 
-bool fs_file_name(struct fs_files *t, struct fs_file *f, struct buf *out)
+bool fs_file_has_name(struct fs_files *t, struct fs_file *f)
 {
 	pthread_mutex_lock(&t->lock);
-	buf_add_text(out, f->name);
+	bool has = !f->nameless;
 	pthread_mutex_unlock(&t->lock);
-	return !buf_failed(out);
+	return has;
+}
+
+bool fs_file_place(struct fs_files *t, struct fs_file *f, int64_t *dir_r, struct buf *name)
+{
+	pthread_mutex_lock(&t->lock);
+	*dir_r = f->dir;
+	buf_add_text(name, f->name);
+	pthread_mutex_unlock(&t->lock);
+	return !buf_failed(name);
 }
 
 enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name,
@@ -293,7 +314,7 @@ enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const
 	struct fs_file *old = find_locked(t, dir, name, 0, &other);
 	if (old && old != f && old->is_private)
 		drop_locked(t, old);
-	if (!f->gone) {
+	if (!f->nameless) {
 		unlink_name(t, f);
 		char *was = f->name;
 		f->name = copy;
@@ -314,7 +335,7 @@ void fs_file_publish(struct fs_files *t, struct fs_file *f, int64_t dir, const c
 	t->memory -= f->content.len < t->memory ? f->content.len : t->memory;
 	buf_release(&f->content);
 	f->content = (struct buf)BUF_INIT;
-	if (f->gone) {
+	if (f->nameless) {
 		free(copy);
 	} else if (!copy) {
 		drop_locked(t, f);
@@ -339,6 +360,17 @@ void fs_file_unlink(struct fs_files *t, struct fs_file *f)
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* A content's size goes from old to size. False: all together would be too large. */
+static bool count_memory(struct fs_files *t, uint64_t old, uint64_t size)
+{
+	pthread_mutex_lock(&t->lock);
+	bool fits = size <= old || t->memory + (size - old) <= FS_FILE_MEMORY;
+	if (fits)
+		t->memory += size - old;
+	pthread_mutex_unlock(&t->lock);
+	return fits;
+}
+
 enum rc fs_file_resize(struct fs_files *t, struct fs_file *f, uint64_t size, uint64_t max,
 		       struct why *why)
 {
@@ -348,21 +380,21 @@ enum rc fs_file_resize(struct fs_files *t, struct fs_file *f, uint64_t size, uin
 			       "the file would take %" PRIu64
 			       " bytes, an event takes at most %" PRIu64,
 			       size, max);
-	if (size > old && !buf_reserve(&f->content, size - old)) {
-		f->content.failed = false;
-		return rc_fail(RC_NO_MEMORY, why, "out of memory");
-	}
-	pthread_mutex_lock(&t->lock);
-	bool full = size > old && t->memory + (size - old) > FS_FILE_MEMORY;
-	if (!full)
-		t->memory += size - old;
-	pthread_mutex_unlock(&t->lock);
-	if (full)
+	if (!count_memory(t, old, size))
 		return rc_fail(RC_NO_SPACE, why,
 			       "private files hold %u bytes already, all together", FS_FILE_MEMORY);
+	if (size > old && !buf_reserve(&f->content, size - old)) {
+		f->content.failed = false;
+		(void)count_memory(t, size, old);
+		return rc_fail(RC_NO_MEMORY, why, "out of memory");
+	}
 	if (size > old)
 		memset(f->content.data + old, 0, size - old);
-	f->content.len = f->size = size;
+	f->size = size;
+	if (size)
+		f->content.len = size;
+	else
+		buf_release(&f->content);	/* its memory is no longer counted */
 	return RC_OK;
 }
 

@@ -6,6 +6,7 @@
  *   written  a named event file that CREATE made  its writer         2 s after its last close
  *   private  a name with a leading '.'            all, by name       unlink, rename, 1 h after
  *   renamed  was private, is stored by now        who renamed it     as written
+ *   nameless one of them that ended while open    its id             its last close
  *
  * Its node id is never given again; the file is not kept for the kernel's sake. Memory of all
  * contents together is bounded. Threads: every call may come from any thread; a file's content is
@@ -26,15 +27,17 @@ struct fs_files;
 
 struct fs_file {
 	uint64_t id;		/* of its node */
-	int64_t dir;
 	pthread_mutex_t lock;	/* guards the four below */
 	struct buf content;	/* private */
 	uint64_t size;		/* bytes written to it */
 	uint64_t number;	/* of the event that it became last; 0: none yet */
 	int64_t mtime_us;
 	/* fs-file's own, guarded by the table's lock */
+	int64_t dir;
 	char *name;
-	bool is_private, gone;
+	bool is_private;
+	bool nameless;		/* no longer found by name */
+	bool gone;		/* nor by id */
 	pid_t pid;		/* whose it is: a thread's id */
 	unsigned opens, refs;
 	uint64_t closed_ms;	/* the last close, while opens is 0 */
@@ -59,8 +62,10 @@ void fs_file_open(struct fs_files *t, struct fs_file *f);
 void fs_file_close(struct fs_files *t, struct fs_file *f);
 
 bool fs_file_is_private(struct fs_files *t, struct fs_file *f);
-/* A copy of its name, as it is now. False: no memory. */
-bool fs_file_name(struct fs_files *t, struct fs_file *f, struct buf *out);
+/* Does a name lead to it? */
+bool fs_file_has_name(struct fs_files *t, struct fs_file *f);
+/* Its directory and a copy of its name, as they are, or last were, now. False: no memory. */
+bool fs_file_place(struct fs_files *t, struct fs_file *f, int64_t *dir_r, struct buf *name);
 
 /* Give a private file another private name; a private file of that name goes. RC_NO_MEMORY. */
 enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name,
@@ -70,6 +75,7 @@ enum rc fs_file_rename(struct fs_files *t, struct fs_file *f, int64_t dir, const
  */
 void fs_file_publish(struct fs_files *t, struct fs_file *f, int64_t dir, const char *name,
 		     pid_t pid);
+/* No name leads to it any more. Who has it open goes on with it, by its id too. */
 void fs_file_unlink(struct fs_files *t, struct fs_file *f);
 
 /*

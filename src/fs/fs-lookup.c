@@ -68,6 +68,8 @@ void fs_lookup_entry_file(struct fs *fs, struct fs_file *f, struct fuse_entry_pa
 	pthread_mutex_lock(&f->lock);
 	fs_node_stat_plain(fs, out->ino, S_IFREG | 0644, f->size, f->mtime_us, &out->attr);
 	pthread_mutex_unlock(&f->lock);
+	if (!fs_file_has_name(fs->files, f))
+		out->attr.st_nlink = 0;
 }
 
 enum rc fs_lookup_stream(struct fs *fs, int64_t dir, bool refresh, uint64_t *size_r,
@@ -337,9 +339,9 @@ static void setattr_file(fuse_req_t req, uint64_t id, const struct stat *attr, i
 		fits = (uint64_t)attr->st_size == f->size || !attr->st_size;
 	pthread_mutex_unlock(&f->lock);
 
-	int64_t dir = f->dir;
+	int64_t dir;
 	_cleanup_(buf_release) struct buf name = BUF_INIT;
-	(void)fs_file_name(fs->files, f, &name);
+	(void)fs_file_place(fs->files, f, &dir, &name);
 	fs_file_put(fs->files, f);
 	if (rc != RC_OK)
 		fs_refuse_change(req, dir, buf_text(&name), rc, &why);

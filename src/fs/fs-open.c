@@ -98,14 +98,14 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 }
 
 /* A handle for an event's file or a private one; takes f (opened) even on failure. */
-static struct fs_handle *file_handle(fuse_req_t req, struct fs_file *f, const char *name,
-				     struct fuse_file_info *fi)
+static struct fs_handle *file_handle(fuse_req_t req, struct fs_file *f, int64_t dir,
+				     const char *name, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
 	bool is_private = fs_file_is_private(fs->files, f);
 	struct fs_handle *h =
-		fs_write_handle_new(fs, is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, f->dir,
-				    name, fuse_req_ctx(req));
+		fs_write_handle_new(fs, is_private ? FS_HANDLE_PRIVATE : FS_HANDLE_NAMED, dir, name,
+				    fuse_req_ctx(req));
 	if (!h) {
 		fs_file_close(fs->files, f);
 		fs_file_put(fs->files, f);
@@ -164,14 +164,14 @@ static void open_file(fuse_req_t req, uint64_t id, struct fuse_file_info *fi)
 	struct fs_file *f = fs_file_get(fs->files, id);
 	_cleanup_(buf_release) struct buf name = BUF_INIT;
 	struct why why = { "" };
-	if (!f || !fs_file_name(fs->files, f, &name)) {
+	int64_t dir;
+	if (!f || !fs_file_place(fs->files, f, &dir, &name)) {
 		fs_file_put(fs->files, f);
 		fuse_reply_err(req, f ? ENOMEM : ENOENT);
 		return;
 	}
-	int64_t dir = f->dir;
 	fs_file_open(fs->files, f);
-	struct fs_handle *h = file_handle(req, f, buf_text(&name), fi);
+	struct fs_handle *h = file_handle(req, f, dir, buf_text(&name), fi);
 	int err = h ? 0 : ENOMEM;
 	if (h && h->kind == FS_HANDLE_NAMED && for_writing(fi))
 		err = prepare_named(req, h, buf_text(&name), &why);
@@ -242,7 +242,7 @@ void fs_open_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t 
 		return;
 	}
 	fs_lookup_entry_file(fs, f, &e);
-	struct fs_handle *h = file_handle(req, f, name, fi);
+	struct fs_handle *h = file_handle(req, f, at.dir, name, fi);
 	int err = h ? 0 : ENOMEM;
 	if (h && !is_private)
 		err = prepare_named(req, h, name, &why);
@@ -327,8 +327,9 @@ static void read_file(fuse_req_t req, uint64_t id, size_t size, off_t off)
 {
 	struct fs *fs = fs_of(req);
 	struct fs_file *f = fs_file_get(fs->files, id);
+	_cleanup_(buf_release) struct buf part = BUF_INIT, name = BUF_INIT;
 	struct view_event event;
-	int64_t row = 0;
+	int64_t dir, row = 0;
 	struct why why = { "" };
 	if (!f) {
 		fuse_reply_err(req, ENOENT);
@@ -336,15 +337,21 @@ static void read_file(fuse_req_t req, uint64_t id, size_t size, off_t off)
 	}
 	pthread_mutex_lock(&f->lock);
 	uint64_t number = f->number;
-	if (f->content.len)
-		reply_slice(req, &f->content, size, off);
-	bool answered = f->content.len;
+	bool has_content = f->content.len;
+	size_t from = (uint64_t)off < f->content.len ? (size_t)off : f->content.len;
+	size_t rest = f->content.len - from;
+	buf_add(&part, buf_text(&f->content) + from, rest < size ? rest : size);
 	pthread_mutex_unlock(&f->lock);
-	int64_t dir = f->dir;
+	bool good = fs_file_place(fs->files, f, &dir, &name) && !buf_failed(&part);
 	fs_file_put(fs->files, f);
-	if (answered)
+	if (!good || has_content || !number) {
+		if (good)
+			fuse_reply_buf(req, part.data, part.len);
+		else
+			fuse_reply_err(req, ENOMEM);
 		return;
-	enum rc rc = number ? fs_place_row(fs, dir, &row, &why) : RC_NOT_FOUND;
+	}
+	enum rc rc = fs_place_row(fs, dir, &row, &why);
 	if (rc == RC_OK && row)
 		rc = find_numbered(fs, row, number, &event, &why);
 	if (rc == RC_OK && row)

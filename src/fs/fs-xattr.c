@@ -45,6 +45,7 @@ static bool path_of(struct fs *fs, const struct fs_node *at, struct buf *out)
 {
 	struct view_event event;
 	struct fs_file *f;
+	int64_t dir;
 	_cleanup_(buf_release) struct buf name = BUF_INIT;
 	switch (at->kind) {
 	case FS_NODE_DIR:
@@ -60,8 +61,8 @@ static bool path_of(struct fs *fs, const struct fs_node *at, struct buf *out)
 		return true;
 	case FS_NODE_FILE:
 		f = fs_file_get(fs->files, at->value);
-		if (f && fs_file_name(fs->files, f, &name))
-			fs_place_path(fs, f->dir, buf_text(&name), out);
+		if (f && fs_file_place(fs->files, f, &dir, &name))
+			fs_place_path(fs, dir, buf_text(&name), out);
 		fs_file_put(fs->files, f);
 		return f;
 	default:

@@ -93,9 +93,35 @@ START_TEST(a_private_file_is_known_to_all_until_it_is_unlinked)
 	ck_assert(finds(".tmp", 1));
 	fs_file_unlink(files, f);
 	ck_assert(!finds(".tmp", 1));
-	ck_assert_ptr_null(fs_file_get(files, f->id));
 	fs_file_close(files, f);
+	ck_assert_ptr_null(fs_file_get(files, f->id));
 	fs_file_put(files, f);
+}
+END_TEST
+
+START_TEST(an_unlinked_file_is_found_by_id_until_its_last_close)
+{
+	struct fs_file *f = make(".tmp", true, 1);
+	fs_file_open(files, f);
+	fs_file_unlink(files, f);
+	fs_file_unlink(files, f);
+	ck_assert(!fs_file_has_name(files, f));
+	/* one of that name is another one */
+	struct fs_file *g = make(".tmp", true, 1);
+	ck_assert_uint_ne(f->id, g->id);
+	fs_file_close(files, f);
+	struct fs_file *found = fs_file_get(files, f->id);
+	ck_assert_ptr_eq(found, f);
+	fs_file_put(files, found);
+	fs_file_close(files, f);
+	ck_assert_ptr_null(fs_file_get(files, f->id));
+	/* opened by who still holds it: it does not come back, nor is it dropped twice */
+	fs_file_open(files, f);
+	fs_file_close(files, f);
+	ck_assert_ptr_null(fs_file_get(files, f->id));
+	fs_file_put(files, f);
+	ck_assert(finds(".tmp", 1));
+	fs_file_put(files, g);
 }
 END_TEST
 
@@ -164,6 +190,11 @@ START_TEST(content_is_written_anywhere)
 	ck_assert_mem_eq(f->content.data, "abcd", 4);
 	ck_assert_int_eq(fs_file_resize(files, f, 1, 100, NULL), RC_OK);
 	ck_assert_uint_eq(f->size, 1);
+	ck_assert_int_eq(fs_file_resize(files, f, 0, 100, NULL), RC_OK);
+	ck_assert_uint_eq(f->size, 0);
+	ck_assert_uint_eq(f->content.cap, 0);
+	ck_assert_int_eq(fs_file_write(files, f, "xy", 2, 0, 100, NULL), RC_OK);
+	ck_assert_mem_eq(f->content.data, "xy", 2);
 	fs_file_put(files, f);
 }
 END_TEST
@@ -274,6 +305,7 @@ int main(void)
 	tcase_add_test(tc, node_ids_say_what_they_are);
 	tcase_add_test(tc, a_written_file_is_known_to_its_writer_only);
 	tcase_add_test(tc, a_private_file_is_known_to_all_until_it_is_unlinked);
+	tcase_add_test(tc, an_unlinked_file_is_found_by_id_until_its_last_close);
 	tcase_add_test(tc, a_renamed_file_answers_under_its_new_name_to_who_renamed_it);
 	tcase_add_test(tc, a_rename_replaces_the_private_file_of_that_name);
 	tcase_add_test(tc, contents_are_bounded_one_by_one_and_together);
