@@ -9,6 +9,7 @@
 #include "fs/fs-dir.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -28,6 +29,12 @@
 #define SEEN 8192
 /* A directory that changed within it may change again without a later time. */
 #define SETTLING_US 3000000
+/*
+ * What the kernel learns with attributes costs it more than all else of a find: from a first page
+ * it learns so many events. Who looked up more, for want of attributes, has them for a while.
+ */
+#define FEW 8
+#define WANTED_MS 1000
 
 /*
  * What a directory was like when the kernel last began to list it: one place for many, who comes
@@ -40,8 +47,15 @@ struct seen {
 };
 
 struct fs_dirs {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock;	/* guards seen */
 	struct seen seen[SEEN];
+	atomic_uint looked_up;	/* events by name, since the last first page without attributes */
+	_Atomic uint64_t wanted_until;	/* clock_boot_ms */
+};
+
+/* An open directory. */
+struct open_dir {
+	_Atomic off_t end;	/* behind the last entry, once it was told; 0: unknown */
 };
 
 enum rc fs_dirs_new(struct fs_dirs **out, struct why *why)
@@ -89,6 +103,23 @@ static bool unchanged(struct fs *fs, int64_t dir, const struct view_dir *d)
 	return same;
 }
 
+void fs_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs_dirs *d = fs_of(req)->dirs;
+	if (*name >= '0' && *name <= '9' && atomic_fetch_add(&d->looked_up, 1) >= FEW)
+		atomic_store(&d->wanted_until, clock_boot_ms() + WANTED_MS);
+	fs_lookup(req, parent, name);
+}
+
+/* Are a first page's events to be told with attributes, all of them? */
+static bool attributes_wanted(struct fs_dirs *d)
+{
+	if (clock_boot_ms() < atomic_load(&d->wanted_until))
+		return true;
+	atomic_store(&d->looked_up, 0);
+	return false;
+}
+
 static void told_plain(struct fs *fs, int64_t dir)
 {
 	struct seen *s = &fs->dirs->seen[(uint64_t)dir % SEEN];
@@ -129,9 +160,16 @@ void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fs_refuse_read(req, "opendir", rc, &why);
 		return;
 	}
+	struct open_dir *open = calloc(1, sizeof(*open));
+	if (!open) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	fi->fh = (uintptr_t)open;
 	fi->cache_readdir = 1;
 	fi->keep_cache = unchanged(fs, at.dir, &d);
-	fuse_reply_open(req, fi);
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		free(open);	/* interrupted: nobody will release it */
 }
 
 bool fs_dir_page_add(struct fs_dir_page *p, const char *name, const struct fuse_entry_param *e,
@@ -144,6 +182,7 @@ bool fs_dir_page_add(struct fs_dir_page *p, const char *name, const struct fuse_
 	if (n > left)
 		return false;
 	p->used += n;
+	p->last = next;
 	return true;
 }
 
@@ -162,6 +201,8 @@ struct listing {
 	struct fs_dir_page page;
 	int64_t dir;
 	bool full;
+	bool sparing;	/* only few events are told with attributes */
+	size_t events;	/* told */
 };
 
 static bool add_dir(struct listing *l, const struct view_entry *entry)
@@ -191,6 +232,8 @@ static bool add_entry(void *arg, const struct view_entry *entry)
 	} else {
 		struct fuse_entry_param e;
 		fs_lookup_entry_event(l->fs, entry->event, &e);
+		if (l->sparing && l->events++ >= FEW)
+			e.ino = 0;
 		added = fs_dir_page_add(&l->page, entry->event->name, &e,
 					(off_t)entry->cursor + BEHIND_DOTS);
 	}
@@ -233,12 +276,15 @@ static void list_young(struct listing *l, off_t off)
 	}
 }
 
-static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		     struct fuse_file_info *fi, bool plus)
 {
 	struct fs *fs = fs_of(req);
+	struct open_dir *open = (struct open_dir *)(uintptr_t)fi->fh;
 	uint64_t start_us = clock_boot_us();
 	_cleanup_(freep) char *data = malloc(size);
-	struct listing l = { .fs = fs, .page = { req, data, size, 0, plus } };
+	struct listing l = { .fs = fs,
+			     .page = { .req = req, .data = data, .size = size, .plus = plus } };
 	struct why why = { "" };
 	struct fs_node at;
 	enum rc rc = RC_OK;
@@ -247,7 +293,12 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
+	if (open && off && off == atomic_load(&open->end)) {
+		fuse_reply_buf(req, data, 0);
+		return;
+	}
 	l.dir = at.dir;
+	l.sparing = plus && off < BEHIND_DOTS && !attributes_wanted(fs->dirs);
 	if (at.kind != FS_NODE_DIR) {
 		rc = off >= BEHIND_DOTS || add_dots(&l.page, ino, FUSE_ROOT_ID, off) ?
 			fs_control_list(&l.page, &at, off, &why) : RC_OK;
@@ -263,28 +314,28 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 		fs_refuse_read(req, "readdir", rc, &why);
 		return;
 	}
-	if (!plus && l.page.used)
+	if ((!plus && l.page.used) || l.events > FEW)
 		told_plain(fs, l.dir);
+	if (open)
+		atomic_store(&open->end, rc == RC_OK && !l.full ? l.page.last : 0);
 	fuse_reply_buf(req, data, l.page.used);
 	fs_metrics_did_read(fs->metrics, FS_METRICS_LIST, clock_boot_us() - start_us);
 }
 
 void fs_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	(void)fi;
-	read_dir(req, ino, size, off, false);
+	read_dir(req, ino, size, off, fi, false);
 }
 
 void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
-	(void)fi;
-	read_dir(req, ino, size, off, true);
+	read_dir(req, ino, size, off, fi, true);
 }
 
 void fs_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	(void)fi;
+	free((struct open_dir *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }

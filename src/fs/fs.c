@@ -34,6 +34,8 @@
 
 #define MAX_WRITE (1u << 20)
 #define WAKE SIGUSR1
+#define UNMOUNT_POLLS 50	/* how long a mount that does not answer may take to turn out as unmounted */
+#define UNMOUNT_POLL_MS 20
 
 static void init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -57,7 +59,7 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 
 static const struct fuse_lowlevel_ops operations = {
 	.init = init,
-	.lookup = fs_lookup,
+	.lookup = fs_dir_lookup,
 	.forget = fs_lookup_forget,
 	.forget_multi = fs_lookup_forget_multi,
 	.getattr = fs_lookup_getattr,
@@ -283,6 +285,11 @@ static void *check_answer(void *arg)
 		while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
+	/* unmounted before it was asked: an end like any other */
+	for (int i = 0; error && i < UNMOUNT_POLLS && atomic_load(&fs->serving); i++)
+		clock_sleep_ms(UNMOUNT_POLL_MS);
+	if (error && !atomic_load(&fs->serving))
+		return NULL;
 	enum rc rc = RC_OK;
 	if (error == EXDEV)
 		rc = rc_fail(RC_TEMPORARY, &why, "something else is mounted at '%.300s'",

@@ -96,12 +96,7 @@ static bool take_row(void *arg, const struct ledger_row *row)
 enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r,
 			   struct why *why)
 {
-	struct view_refresh r = { .v = v };
-	struct catalog_conn *conn = catalog_read(v->catalog);
-	enum rc rc = catalog_dir_get(conn, dir->row, &r.dir, why);
-	catalog_done(v->catalog, conn);
-	if (rc != RC_OK)
-		return rc;
+	struct view_refresh r = { .v = v, .dir = *dir };
 	uint32_t first_new = r.dir.next_ordinal;
 	r.firm = r.dir.known_to;
 	r.next = r.firm + 1;
@@ -115,7 +110,7 @@ enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced
 	/* r.dir is read again while the ledger reads q */
 	q.type = strcpy(texts, r.dir.type);
 	q.id = strcpy(texts + KEY_MAX + 1, r.dir.id);
-	rc = ledger_read(v->src.ledger, &q, take_row, &r, fenced_stream_r, &r.why);
+	enum rc rc = ledger_read(v->src.ledger, &q, take_row, &r, fenced_stream_r, &r.why);
 	if (rc != RC_OK && r.rc == RC_OK)
 		r.rc = rc;
 
@@ -125,6 +120,8 @@ enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced
 		r.rc = catalog_event_drop_soft(r.conn, &r.dir, r.next - 1, first_new, &dropped,
 					       &r.why);
 	rc = view_refresh_end(&r, why);
+	if (rc == RC_OK)
+		*dir = r.dir;
 	if (rc == RC_OK && dropped)
 		log_info("view: events that were not yet stored are gone stream=%s/%s events=%zu",
 			 r.dir.type, r.dir.id, dropped);

@@ -154,7 +154,10 @@ enum rc view_refresh_end(struct view_refresh *r, struct why *why) _must_check_;
 
 /* ------------------------------------------------------------ view-ledger.c, view-objects.c */
 
-/* RC_FENCED: *fenced_stream_r as ledger_read. */
+/*
+ * RC_FENCED: *fenced_stream_r as ledger_read. *dir is the row as it was read a moment ago, and
+ * becomes what it is.
+ */
 enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r,
 			   struct why *why) _must_check_;
 enum rc view_ledger_streams(struct view *v, struct why *why) _must_check_;

@@ -178,29 +178,31 @@ static enum rc look_at_objects(struct view *v, struct catalog_dir *dir, const st
 
 /*
  * A directory that may be a stream, and may have others below it. What the ledger can't say now,
- * the objects may: its failure is one only where they fail too.
+ * the objects may: its failure is one only where they fail too. *stale_r: *dir is to be read again.
  */
-static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *asked_r,
+static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *stale_r,
 			      struct why *why)
 {
 	struct fresh_ask ask;
-	*asked_r = view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask);
-	if (!*asked_r)
+	*stale_r = false;
+	if (!view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask))
 		return RC_OK;
 	enum rc rc = v->src.ledger ? ask_events(v, dir, NULL) : RC_FENCED;
-	if (rc != RC_OK || is_seeding(v))
+	if (rc != RC_OK || is_seeding(v)) {
+		*stale_r = true;
 		rc = look_at_objects(v, dir, &ask, why);
+	}
 	view_fresh_answered(&v->fresh, &ask, true);
 	return rc;
 }
 
 enum rc view_refresh_dir(struct view *v, struct catalog_dir *dir, struct why *why)
 {
-	bool asked = true;
+	bool stale = true;
 	enum rc rc = view_refresh_streams(v, dir, why);
 	if (dir->depth >= 2 && rc == RC_OK)
-		rc = refresh_stream(v, dir, &asked, why);
-	if (!asked)
+		rc = refresh_stream(v, dir, &stale, why);
+	if (!stale && dir->stream)
 		return rc;
 	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc known = catalog_dir_get(conn, dir->row, dir, rc == RC_OK ? why : NULL);
@@ -228,9 +230,9 @@ enum rc view_refresh_all(struct view *v, struct why *why)
 		catalog_done(v->catalog, conn);
 		if (rc == RC_NOT_FOUND)
 			return RC_OK;
-		bool asked;
+		bool stale;
 		if (rc == RC_OK)
-			rc = refresh_stream(v, &dir, &asked, why);
+			rc = refresh_stream(v, &dir, &stale, why);
 	}
 	return rc;
 }
