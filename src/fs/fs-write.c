@@ -167,6 +167,7 @@ static int write_documents(fuse_req_t req, struct fs_handle *h, const char *data
 	_cleanup_(fs_gather_batch_release) struct fs_gather_batch batch = { 0 };
 	struct why why = { "" };
 	struct store_append a = { 0 };
+	h->failed = false;
 	enum rc rc = fs_gather_write(&h->gather, data, len, &batch, &why);
 	if (rc != RC_OK)
 		return refuse_gathered(req, h, rc, &why);
@@ -174,6 +175,7 @@ static int write_documents(fuse_req_t req, struct fs_handle *h, const char *data
 		int err = fs_write_append(req, h->stream, h->dir, h->name, batch.drafts, batch.n,
 					  NULL, &a);
 		if (err) {
+			h->failed = true;
 			fs_gather_undo(&h->gather, may_repeat(err, &a));
 			return err;
 		}
@@ -292,7 +294,8 @@ void fs_write_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fi
 
 static void release(struct fs *fs, struct fs_handle *h)
 {
-	if (h && fs_gather_incomplete(&h->gather)) {
+	/* what an append that failed left was kept for another try; its reason is remembered */
+	if (h && fs_gather_incomplete(&h->gather) && !h->failed) {
 		struct why why = { "" };
 		enum rc rc = rc_prefix(fs_gather_explain(&h->gather, &why), &why,
 				       "cut short by close, the last %zu bytes were discarded",

@@ -24,13 +24,14 @@ struct fs_handle {
 	enum fs_handle_kind kind;
 	int64_t dir;
 	char *name;			/* for messages */
-	pthread_mutex_t lock;		/* guards gather, next, text */
+	pthread_mutex_t lock;		/* guards gather, next, failed, text */
 	struct fs_stream *stream;	/* stream, named */
 	struct fs_file *file;		/* named, private */
 	struct fs_gather gather;
 	struct buf event_type;		/* named: what the name says */
 	bool append;			/* O_APPEND: the kernel's idea of the end does not matter */
 	uint64_t next;			/* where the next write must begin */
+	bool failed;			/* the last append has, and its reason is remembered */
 	struct fuse_ctx who;
 	struct buf text;
 	uint64_t text_at;		/* where in the file text begins */
