@@ -105,7 +105,8 @@ static enum rc take_document(struct fs_gather *g, const struct json_value *doc,
 {
 	if (g->single && out->n)
 		return rc_fail(RC_INVALID, why,
-			       "a file is one event, and here a second document begins");
+			       "line 1, column 1: a file is one event, and here a second document "
+			       "begins");
 	struct draft *d = add_draft(out);
 	if (!d)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");

@@ -196,6 +196,7 @@ START_TEST(two_documents_in_one_file_are_refused_together)
 	struct why why = { "" };
 	ck_assert_int_eq(fs_gather_write(&g, "{}\n{}", 5, &b, &why), RC_INVALID);
 	ck_assert_ptr_nonnull(strstr(why.text, "second document"));
+	ck_assert_ptr_eq(strstr(why.text, "line 2, column 1: "), why.text);
 	ck_assert(!g.done);
 }
 END_TEST
