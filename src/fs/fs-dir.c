@@ -92,7 +92,7 @@ static bool unchanged(struct fs *fs, int64_t dir, const struct view_dir *d)
 {
 	uint64_t print = mix(mix(mix(mix(1, d->events), d->head), (uint64_t)d->mtime_us),
 			     (uint64_t)d->ctime_us);
-	print = mix(mix(print, fs_young_version(fs->young)), d->is_stream);
+	print = mix(mix(mix(print, fs_young_version(fs->young)), d->is_stream), d->epoch);
 	struct seen *s = &fs->dirs->seen[(uint64_t)dir % SEEN];
 	bool settled = d->depth >= 2 || clock_wall_us() - d->ctime_us > SETTLING_US;
 

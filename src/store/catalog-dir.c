@@ -77,13 +77,24 @@ enum rc catalog_dir_find(struct catalog_conn *conn, int64_t parent, const char *
 	return rc == RC_NOT_FOUND ? rc_fail(rc, why, "no directory '%s'", name) : rc;
 }
 
-static enum rc show(struct catalog_conn *conn, int64_t row, bool shown, struct why *why)
+/* A directory that is shown came or went. */
+static enum rc turn(struct catalog_conn *conn, int64_t row, struct why *why)
+{
+	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_TURN,
+					  "UPDATE dirs SET epoch = epoch + 1 WHERE row = ?");
+	sqlite3_bind_int64(stmt, 1, row);
+	return catalog_run(conn, stmt, why);
+}
+
+static enum rc show(struct catalog_conn *conn, const struct catalog_dir *dir, bool shown,
+		    struct why *why)
 {
 	sqlite3_stmt *stmt = catalog_stmt(conn, CATALOG_DIR_SHOW,
 					  "UPDATE dirs SET shown = ? WHERE row = ?");
 	sqlite3_bind_int(stmt, 1, shown);
-	sqlite3_bind_int64(stmt, 2, row);
-	return catalog_run(conn, stmt, why);
+	sqlite3_bind_int64(stmt, 2, dir->row);
+	enum rc rc = catalog_run(conn, stmt, why);
+	return rc == RC_OK ? turn(conn, dir->parent, why) : rc;
 }
 
 static enum rc add_child(struct catalog_conn *conn, const struct catalog_dir *parent,
@@ -113,6 +124,8 @@ static enum rc add_child(struct catalog_conn *conn, const struct catalog_dir *pa
 	sqlite3_bind_text(stmt, 4, type, -1, SQLITE_STATIC);
 	sqlite3_bind_text(stmt, 5, buf_text(&id), -1, SQLITE_STATIC);
 	enum rc rc = catalog_run(conn, stmt, why);
+	if (rc == RC_OK)
+		rc = turn(conn, parent->row, why);
 	return rc == RC_OK ? catalog_dir_find(conn, parent->row, name, out, why) : rc;
 }
 
@@ -131,7 +144,7 @@ enum rc catalog_dir_child(struct catalog_conn *conn, const struct catalog_dir *p
 	if (rc == RC_NOT_FOUND && add)
 		return add_child(conn, parent, part, name, out, why);
 	if (rc == RC_OK && add && !out->shown) {
-		rc = show(conn, out->row, true, why);
+		rc = show(conn, out, true, why);
 		out->shown = true;
 	}
 	return rc;
@@ -161,8 +174,8 @@ enum rc catalog_dir_save(struct catalog_conn *conn, const struct catalog_dir *di
 	sqlite3_stmt *stmt = catalog_stmt(
 		conn, CATALOG_DIR_SAVE,
 		"UPDATE dirs SET stream = ?2, handle = ?3, head = ?4, known_to = ?5,"
-		" next_ordinal = ?6, events = ?7, stream_size = ?8, mtime = ?9, ctime = ?10, epoch "
-		"= ?11 WHERE row = ?1");
+		" next_ordinal = ?6, events = ?7, stream_size = ?8, mtime = ?9, ctime = ?10,"
+		" epoch = max(epoch, ?11) WHERE row = ?1");
 	sqlite3_bind_int64(stmt, 1, dir->row);
 	sqlite3_bind_int(stmt, 2, dir->stream);
 	sqlite3_bind_int64(stmt, 3, dir->handle);
@@ -235,7 +248,7 @@ enum rc catalog_dir_hide(struct catalog_conn *conn, struct catalog_dir *dir, str
 			sqlite3_reset(stmt);
 			break;
 		}
-		rc = show(conn, at.row, false, why);
+		rc = show(conn, &at, false, why);
 		if (rc == RC_OK)
 			rc = catalog_dir_get(conn, at.parent, &at, why);
 	}

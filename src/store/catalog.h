@@ -58,7 +58,7 @@ void catalog_abandon(struct catalog *c, struct catalog_conn *conn);
 enum catalog_slot {
 	CATALOG_BEGIN, CATALOG_COMMIT, CATALOG_META_GET, CATALOG_META_SET, CATALOG_TYPE_GET,
 	CATALOG_TYPE_FIND, CATALOG_TYPE_ADD, CATALOG_DIR_GET, CATALOG_DIR_FIND, CATALOG_DIR_ADD,
-	CATALOG_DIR_SAVE, CATALOG_DIR_RISE, CATALOG_DIR_LIST, CATALOG_DIR_SHOW,
+	CATALOG_DIR_SAVE, CATALOG_DIR_RISE, CATALOG_DIR_LIST, CATALOG_DIR_SHOW, CATALOG_DIR_TURN,
 	CATALOG_DIR_STREAMS, CATALOG_DIR_ANY, CATALOG_EVENT_GET, CATALOG_EVENT_ORDINAL,
 	CATALOG_EVENT_LIST, CATALOG_EVENT_TEXTS, CATALOG_EVENT_ADD, CATALOG_EVENT_SETTLE,
 	CATALOG_EVENT_REMOVE, CATALOG_EVENT_SHIFT, CATALOG_EVENT_BEFORE, CATALOG_EVENT_FROM,
@@ -110,7 +110,11 @@ struct catalog_dir {
 	uint32_t next_ordinal;
 	uint64_t events, stream_size;
 	int64_t mtime, ctime;		/* 0: none */
-	uint64_t epoch; /* raised whenever the text of the stream changed before its end */
+	/*
+	 * raised whenever the text of the stream changed before its end, and whenever a directory
+	 * shown in it came or went
+	 */
+	uint64_t epoch;
 };
 
 enum rc catalog_dir_get(struct catalog_conn *conn, int64_t row, struct catalog_dir *out,

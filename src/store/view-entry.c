@@ -19,6 +19,7 @@ void view_entry_dir(const struct view *v, const struct catalog_dir *from, struct
 	out->is_stream = from->stream;
 	out->head = from->head;
 	out->events = from->events;
+	out->epoch = from->epoch;
 	out->stream_size = from->stream_size;
 	out->mtime_us = from->mtime ? from->mtime : v->birth_us;
 	out->ctime_us = from->ctime ? from->ctime : v->birth_us;

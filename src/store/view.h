@@ -55,6 +55,7 @@ struct view_dir {
 	char name[256];		/* as shown (event/name.h); "" for the root */
 	unsigned depth;		/* 0: the root, 1: an aggregate type, 2 and more: below */
 	bool is_stream;		/* events are in it */
+	uint64_t epoch;		/* raised when directories in it came or went, or events before its end */
 	/* of a stream: */
 	uint64_t head;		/* its last number shown */
 	uint64_t events;	/* how many events are shown */
@@ -64,7 +65,8 @@ struct view_dir {
 
 /* The directory behind a name, learned by a refresh if it is not known. RC_NOT_FOUND. */
 enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct view_dir *out, struct why *why) _must_check_;
-/* What is known of a row; refresh: first ask whether there is more, if the last answer is older than fresh_ms. RC_NOT_FOUND. */
+/* What is known of a row; refresh: first ask whether there is more, if the last answer is older than fresh_ms. RC_NOT_FOUND.
+ * Where asking fails, what is known is told; the failure only of an aggregate of which nothing is known but its name. */
 enum rc view_get_dir(struct view *v, int64_t row, bool refresh, struct view_dir *out, struct why *why) _must_check_;
 /*
  * The directory of a stream named by type and id; RC_NOT_FOUND if it has no events. No refresh if refresh is false.
