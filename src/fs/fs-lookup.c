@@ -217,6 +217,9 @@ static void getattr_dir(fuse_req_t req, fuse_ino_t ino, int64_t dir)
 	struct view_dir d;
 	struct stat st;
 	enum rc rc = fs_place_get(fs, dir, true, &d, &why);
+	/* an ls -l of those beside it is not to fail because nobody can tell what is in it now */
+	if (rc != RC_OK && rc != RC_NOT_FOUND)
+		rc = fs_place_get(fs, dir, false, &d, &why);
 	if (rc != RC_OK) {
 		fs_refuse_read(req, "getattr", rc, &why);
 		return;

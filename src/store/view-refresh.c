@@ -178,7 +178,8 @@ static enum rc look_at_objects(struct view *v, struct catalog_dir *dir, const st
 
 /*
  * A directory that may be a stream, and may have others below it. What the ledger can't say now,
- * the objects may: its failure is one only where they fail too. *stale_r: *dir is to be read again.
+ * the objects may: its failure is one only where they fail too, or know nothing of a stream that the
+ * ledger named. *stale_r: *dir is to be read again.
  */
 static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *stale_r,
 			      struct why *why)
@@ -187,12 +188,23 @@ static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *sta
 	*stale_r = false;
 	if (!view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask))
 		return RC_OK;
-	enum rc rc = v->src.ledger ? ask_events(v, dir, NULL) : RC_FENCED;
-	if (rc != RC_OK || is_seeding(v)) {
+	struct why reason = { "" };
+	bool named = v->src.ledger && dir->handle;
+	enum rc asked = v->src.ledger ? ask_events(v, dir, &reason) : RC_FENCED, rc = asked;
+	if (asked != RC_OK || is_seeding(v)) {
 		*stale_r = true;
 		rc = look_at_objects(v, dir, &ask, why);
 	}
-	view_fresh_answered(&v->fresh, &ask, true);
+	if (rc == RC_OK && asked != RC_OK && named) {
+		struct catalog_conn *conn = catalog_read(v->catalog);
+		rc = catalog_dir_get(conn, dir->row, dir, why);
+		catalog_done(v->catalog, conn);
+		if (rc == RC_OK && !dir->events)
+			rc = rc_fail(asked, why, "%s", reason.text);
+	}
+	/* of what nobody could tell anything it is asked again, not shown as empty */
+	if (rc == RC_OK || dir->events)
+		view_fresh_answered(&v->fresh, &ask, true);
 	return rc;
 }
 

@@ -213,9 +213,12 @@ enum rc view_get_dir(struct view *v, int64_t row, bool refresh, struct view_dir 
 {
 	struct catalog_dir dir;
 	enum rc rc = get_dir(v, row, &dir, why);
-	/* where asking fails, what is known is shown */
-	if (rc == RC_OK && refresh && view_refresh_dir(v, &dir, NULL) != RC_OK && !dir.shown)
+	/* where asking fails, what is known is shown; an aggregate known by name alone is not empty */
+	enum rc asked = rc == RC_OK && refresh ? view_refresh_dir(v, &dir, why) : RC_OK;
+	if (asked != RC_OK && !dir.shown)
 		rc = rc_fail(RC_NOT_FOUND, why, "no directory %jd", (intmax_t)row);
+	else if (asked != RC_OK && dir.depth >= 2 && !dir.events && !dir.epoch)
+		rc = asked;
 	if (rc == RC_OK)
 		view_entry_dir(v, &dir, out);
 	return rc;

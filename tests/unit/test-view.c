@@ -481,6 +481,59 @@ START_TEST(reading_goes_on_without_the_ledger_that_the_view_began_with)
 }
 END_TEST
 
+START_TEST(an_aggregate_known_by_name_alone_is_not_shown_as_empty_where_nobody_can_be_asked)
+{
+	char away[256], back[256];
+	struct view_dir root, type, d;
+	commit("Order", "o-1", "Placed", "{}");	/* of the objects nobody could learn it */
+	view_free(&view);
+	view = open_view(NULL, UUID, LAYOUT_NATIVE);
+	OK(view_get_dir(view, VIEW_ROOT, true, &root, &why));
+	OK(view_lookup_dir(view, VIEW_ROOT, "Order", &type, &why));
+	ck_assert_str_eq(ls(type.row), "o-1/ ");
+	OK(view_lookup_dir(view, type.row, "o-1", &d, &why));
+	snprintf(away, sizeof(away), "mv %s %s.away", dir, dir);
+	snprintf(back, sizeof(back), "mv %s.away %s", dir, dir);
+
+	ck_assert_int_eq(system(away), 0);
+	enum rc first = view_get_dir(view, d.row, true, &root, &why);
+	enum rc second = view_get_dir(view, d.row, true, &root, NULL);
+	enum rc known = view_get_dir(view, d.row, false, &root, NULL);
+	enum rc above = view_get_dir(view, type.row, true, &type, NULL);
+	ck_assert_int_eq(system(back), 0);
+	ck_assert_msg(first != RC_OK && first != RC_NOT_FOUND, "%d %s", first, why.text);
+	ck_assert_int_eq(second, first);
+	ck_assert(*why.text);
+	ck_assert_int_eq(known, RC_OK);
+	ck_assert_int_eq(above, RC_OK);
+	ck_assert_str_eq(ls(d.row), "0000000001-Placed.json ");
+
+	ck_assert_int_eq(system(away), 0);
+	enum rc then = view_get_dir(view, d.row, true, &root, &why);
+	ck_assert_int_eq(system(back), 0);
+	ck_assert_int_eq(then, RC_OK);
+	ck_assert_uint_eq(root.events, 1);
+}
+END_TEST
+
+START_TEST(directories_that_come_are_told_by_a_number_even_where_no_time_grows)
+{
+	struct view_dir type, root, before;
+	append("Order", "o-1", "Placed");
+	ck_assert_str_eq(ls(VIEW_ROOT), "Order/ ");
+	OK(view_lookup_dir(view, VIEW_ROOT, "Order", &before, &why));
+	append("Order", "o-2", "Placed");
+	OK(view_get_dir(view, before.row, true, &type, &why));
+	ck_assert_uint_gt(type.epoch, before.epoch);
+	OK(view_get_dir(view, VIEW_ROOT, true, &before, &why));
+	append("Cart", "c-1", "Made");
+	OK(view_get_dir(view, VIEW_ROOT, true, &root, &why));
+	ck_assert_uint_gt(root.epoch, before.epoch);
+	OK(view_get_dir(view, VIEW_ROOT, true, &before, &why));
+	ck_assert_uint_eq(root.epoch, before.epoch);
+}
+END_TEST
+
 START_TEST(two_views_share_a_catalog_and_see_each_others_appends)
 {
 	struct view *other = open_view(catalog, UUID, LAYOUT_NATIVE);
@@ -922,6 +975,10 @@ int main(void)
 		tc,
 		a_stream_that_the_ledger_must_seed_first_is_asked_for_once_and_shown_from_the_objects);
 	tcase_add_test(tc, reading_goes_on_without_the_ledger_that_the_view_began_with);
+	tcase_add_test(
+		tc,
+		an_aggregate_known_by_name_alone_is_not_shown_as_empty_where_nobody_can_be_asked);
+	tcase_add_test(tc, directories_that_come_are_told_by_a_number_even_where_no_time_grows);
 	tcase_add_test(tc, two_views_share_a_catalog_and_see_each_others_appends);
 	tcase_add_loop_test(tc, a_catalog_that_is_damaged_or_anothers_is_made_anew, 0, 3);
 	tcase_add_loop_test(tc, many_threads_read_while_one_appends, 0, 2);
