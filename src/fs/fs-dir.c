@@ -244,15 +244,18 @@ static bool add_entry(void *arg, const struct view_entry *entry)
 static enum rc list_stored(struct listing *l, off_t off, struct why *why)
 {
 	struct view_dir d;
-	enum rc rc = fs_place_get(l->fs, l->dir, false, &d, why);
-	if (rc != RC_OK || !d.row)
+	int64_t row;
+	enum rc rc = fs_place_row(l->fs, l->dir, &row, why);
+	if (rc != RC_OK || !row)
 		return rc;
 	if (off < STREAM_OFFSET)
-		rc = view_list(l->fs->view, d.row,
+		rc = view_list(l->fs->view, row,
 			       off > BEHIND_DOTS ? (uint64_t)off - BEHIND_DOTS : 0, add_entry, l,
 			       why);
-	if (rc != RC_OK || l->full || off >= STREAM_OFFSET || !l->fs->options.list_streams ||
-	    !d.is_stream)
+	if (rc != RC_OK || l->full || off >= STREAM_OFFSET || !l->fs->options.list_streams)
+		return rc;
+	rc = view_get_dir(l->fs->view, row, false, &d, why);
+	if (rc != RC_OK || !d.is_stream)
 		return rc;
 	struct fuse_entry_param e = { .ino = fs_node_stream(l->dir, 0) };
 	fs_node_stat_stream(l->fs, l->dir, d.stream_size, d.mtime_us, &e.attr);
