@@ -178,8 +178,8 @@ static enum rc look_at_objects(struct view *v, struct catalog_dir *dir, const st
 
 /*
  * A directory that may be a stream, and may have others below it. What the ledger can't say now,
- * the objects may: its failure is one only where they fail too, or know nothing of a stream that the
- * ledger named. *stale_r: *dir is to be read again.
+ * the objects may: its failure is one only where they fail too, or know nothing of a stream that
+ * the ledger named. *stale_r: *dir is to be read again.
  */
 static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *stale_r,
 			      struct why *why)
