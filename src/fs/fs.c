@@ -34,7 +34,8 @@
 
 #define MAX_WRITE (1u << 20)
 #define WAKE SIGUSR1
-#define UNMOUNT_POLLS 50	/* how long a mount that does not answer may take to turn out as unmounted */
+/* how long a mount that does not answer may take to turn out as unmounted */
+#define UNMOUNT_POLLS 50
 #define UNMOUNT_POLL_MS 20
 
 static void init(void *userdata, struct fuse_conn_info *conn)

@@ -199,6 +199,8 @@ static int wait_for_mount(int from_child, pid_t child)
 		;
 	if (WIFEXITED(status) && WEXITSTATUS(status))
 		return WEXITSTATUS(status);
+	if (WIFEXITED(status))
+		fprintf(stderr, "evfs: unmounted before the mount answered\n");
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "evfs: ended by signal %d before the mount answered\n",
 			WTERMSIG(status));
