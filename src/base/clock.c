@@ -55,6 +55,19 @@ void clock_random(void *p, size_t n)
 	}
 }
 
+struct timespec clock_after_ms(uint64_t ms)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(ms / 1000);
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	return until;
+}
+
 /* 48 bits of milliseconds, then a 12-bit counter within the millisecond (method 1 of RFC 9562, 6.2), then random bits. */
 void clock_uuid(char out[37])
 {

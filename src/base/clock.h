@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Wall clock: microseconds since 1970-01-01T00:00:00Z. May step. */
 int64_t clock_wall_us(void);
@@ -18,6 +19,9 @@ uint64_t clock_boot_ms(void);
 uint64_t clock_boot_us(void);
 
 void clock_sleep_ms(unsigned ms);
+
+/* The CLOCK_MONOTONIC time ms from now: what pthread_cond_timedwait wants of a condition with that clock. */
+struct timespec clock_after_ms(uint64_t ms);
 
 /* Fill p with n random bytes of the kernel's generator. */
 void clock_random(void *p, size_t n);

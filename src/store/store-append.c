@@ -146,13 +146,6 @@ static enum rc conflict(struct store_append *a, const struct ledger_append *item
 		       e->last, item->last);
 }
 
-static void note_in_flight(struct store *s, uint64_t until_ms)
-{
-	uint64_t seen = atomic_load(&s->in_flight_until);
-	while (seen < until_ms && !atomic_compare_exchange_weak(&s->in_flight_until, &seen, until_ms))
-		;
-}
-
 /*
  * Commit until it is answered. The same ids again tell what became of a lost reply, so repeating is safe.
  * *given_out_r: the time before the statement that gave the rows out.
@@ -166,7 +159,7 @@ static enum rc commit(struct store *s, struct store_append *a, struct ledger_app
 		atomic_fetch_add(&s->committing, 1);
 		enum rc rc = store_group_commit(s, item, lease_ms, lost ? NULL : a->cancelled, a->cancel_arg, why);
 		if (rc == RC_OK)
-			note_in_flight(s, *given_out_r + lease_ms);
+			store_deliver_expect(s, *given_out_r + lease_ms);
 		atomic_fetch_sub(&s->committing, 1);
 		switch (rc) {
 		case RC_OK:

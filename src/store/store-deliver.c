@@ -14,6 +14,13 @@
 #define RETRY_FIRST_MS 5
 #define RETRY_MOST_MS 500
 
+void store_deliver_expect(struct store *s, uint64_t until_ms)
+{
+	uint64_t seen = atomic_load(&s->in_flight_until);
+	while (seen < until_ms && !atomic_compare_exchange_weak(&s->in_flight_until, &seen, until_ms))
+		;
+}
+
 void store_deliver_release(struct deliver_item *items, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -109,13 +109,7 @@ static void leave_locked(struct store_group *g, struct group_wait *self)
 
 static void wait_a_while(struct store_group *g, struct group_wait *self)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += CANCEL_POLL_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
+	struct timespec until = clock_after_ms(CANCEL_POLL_MS);
 	pthread_cond_timedwait(&self->turn, &g->lock, &until);
 }
 

@@ -106,6 +106,8 @@ struct deliver_item {
 	bool stored;	/* out */
 };
 void store_deliver_release(struct deliver_item *items, size_t n);
+/* PUTs are given out that may arrive until then (clock_boot_ms): a seeding waits for them. */
+void store_deliver_expect(struct store *s, uint64_t until_ms);
 /* Fill key and body from pieces. */
 enum rc store_deliver_join(struct deliver_item *item, const char *type, const char *id, const char *head, size_t head_len,
 			   const char *tail, size_t tail_len, bool own_time, struct why *why) _must_check_;

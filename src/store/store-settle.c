@@ -89,14 +89,7 @@ void store_settle_flush(struct store *s)
 /* Wait until ms are over or the end is called; true at the end. */
 static bool pause_locked(struct store_settle *t, uint64_t ms)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
+	struct timespec until = clock_after_ms(ms);
 	while (!t->stop)
 		if (pthread_cond_timedwait(&t->more, &t->lock, &until) == ETIMEDOUT)
 			break;

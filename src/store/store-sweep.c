@@ -86,9 +86,7 @@ static enum rc sweep_batch(struct store *s, size_t max, bool all, size_t *n_r, s
 		return rc;
 
 	FAILPOINT("store-claimed");
-	uint64_t seen = atomic_load(&s->in_flight_until);
-	while (seen < until && !atomic_compare_exchange_weak(&s->in_flight_until, &seen, until))
-		;
+	store_deliver_expect(s, until);
 	size_t contradicted = 0;
 	rc = store_deliver(s, c.items, c.n, until, &contradicted, NULL, NULL, why);
 	size_t done = 0;
@@ -142,9 +140,7 @@ bool store_sweep_ending(struct store *s)
 /* Until kicked, the end, or the interval; true at the end. */
 static bool wait_for_work(struct store_sweeper *w)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += SWEEP_INTERVAL_MS / 1000;
+	struct timespec until = clock_after_ms(SWEEP_INTERVAL_MS);
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->kicked && !w->stop)
