@@ -24,7 +24,7 @@ noinst_LIBRARIES += %D%/libfs.a
 bin_PROGRAMS += evfs
 evfs_SOURCES = %D%/main.c
 evfs_LDADD = %D%/libfs.a src/setup/libsetup.a src/store/libstore.a src/ledger/libledger.a src/object/libobject.a \
-	src/event/libevent.a src/base/libbase.a $(FUSE_LIBS) $(SQLITE_LIBS) $(CRYPTO_LIBS)
+	src/event/libevent.a src/base/libbase.a $(FUSE_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
 
 # mount(8) looks for it: an fstab line is "STORE MOUNTPOINT evfs nofail 0 0".
 install-exec-hook:

@@ -115,6 +115,7 @@ enum rc ledger_fault_new(struct ledger **out, struct ledger *inner,
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	f->base.ops = &fault_ops;
 	f->inner = TAKE_PTR(in);
+	f->base.counters = f->inner->counters;
 	f->faults = faults;
 	*out = &f->base;
 	return RC_OK;

@@ -265,6 +265,7 @@ static enum rc tell_stream(struct reading *r, const char *type, const char *id,
 		.event_id = "",
 		.event_type = "",
 		.unseeded = s->mark < r->hot->seeding,
+		.position = s->stream,
 	};
 	uint64_t open_from = 0;
 	enum rc rc = ledger_sqlite_stream_last(r->c, s->stream, &row.last, &row.recorded_us, why);
@@ -320,7 +321,8 @@ static enum rc answer(struct reading *r, struct why *why)
 	case LEDGER_ID:		return read_id(r, why);
 	case LEDGER_TIME:	return read_time(r, why);
 	case LEDGER_STREAM:	return read_stream(r, why);
-	case LEDGER_STREAMS:	return read_streams(r, SQL_STREAM_LIST, why);
+	case LEDGER_STREAMS:
+	case LEDGER_NEW_STREAMS: return read_streams(r, SQL_STREAM_LIST, why); /* one writer: handles grow */
 	case LEDGER_UNSEEDED:	return read_streams(r, SQL_STREAM_UNSEEDED, why);
 	}
 	return rc_fail(RC_INVALID, why, "no such question");
@@ -397,11 +399,13 @@ enum rc ledger_sqlite_read_state(struct ledger *base, struct ledger_state *out, 
 	s.floor_us = hot.floor_us;
 	s.complete = hot.complete;
 	s.alone = ledger_sqlite_file_alone(&l->file);
-	rc = one_number(c, SQL_STREAM_COUNT, 0, &streams, NULL, why);
+	s.count = out->count;
+	if (s.count)
+		rc = one_number(c, SQL_STREAM_COUNT, 0, &streams, NULL, why);
 	s.streams = (uint64_t)streams;
-	if (rc == RC_OK)
+	if (rc == RC_OK && s.count)
 		rc = count_open(c, &s, why);
-	if (rc == RC_OK)
+	if (rc == RC_OK && s.count)
 		rc = count_unseeded(c, &hot, &s.unseeded, why);
 	ledger_sqlite_snapshot_end(l, c);
 	if (rc == RC_OK)

@@ -42,6 +42,20 @@ enum rc ledger_reseed(struct ledger *l, struct ledger_reseed *r, struct why *why
 	return l->ops->reseed(l, r, why);
 }
 
+void ledger_counts(const struct ledger *l, struct ledger_counts *out)
+{
+	const struct ledger_counters *c = l->counters;
+	*out = (struct ledger_counts){ 0 };
+	if (!c)
+		return;
+#define TAKE(what) .what = atomic_load_explicit(&c->what, memory_order_relaxed)
+	*out = (struct ledger_counts){
+		TAKE(append), TAKE(claim), TAKE(settle),   TAKE(read),
+		TAKE(state),  TAKE(seed),  TAKE(connects), TAKE(failed),
+	};
+#undef TAKE
+}
+
 void ledger_free(struct ledger **l)
 {
 	if (!l || !*l)

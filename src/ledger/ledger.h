@@ -11,6 +11,7 @@
 #ifndef EVFS_LEDGER_LEDGER_H
 #define EVFS_LEDGER_LEDGER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -107,7 +108,9 @@ enum ledger_what {
 	LEDGER_TIME,		/* events with from_us <= recorded_us < to_us, by (recorded_us, stream, number), after position (after_us, stream, after);
 				   those of streams that wait for their re-seed are passed over */
 	LEDGER_STREAM,		/* one stream (type, id) */
-	LEDGER_STREAMS,		/* streams whose handle is above `stream`, by handle: handles grow with creation */
+	LEDGER_STREAMS,		/* streams whose handle is above `stream`, by handle: all that there are, for a walk from 0 */
+	LEDGER_NEW_STREAMS,	/* streams that were made since the position `stream` (0: all), in an order in which the last row's
+				   `position` is where the next question goes on and no stream is missed. Some may be told again */
 	LEDGER_UNSEEDED,	/* as LEDGER_STREAMS, those that wait for their re-seed */
 };
 
@@ -141,6 +144,7 @@ struct ledger_row {
 	uint64_t last;			/* its last number; 0: nothing was ever appended, it was only re-seeded */
 	uint64_t settled_to;		/* every number up to here is settled or void */
 	bool unseeded;
+	int64_t position;		/* LEDGER_NEW_STREAMS */
 };
 /* Return false to stop. Must not call the ledger. */
 typedef bool ledger_row_fn(void *arg, const struct ledger_row *row);
@@ -155,12 +159,13 @@ enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_f
  * Where the two differ, everything but state, seed and reads with unseeded_too is RC_FENCED.
  */
 struct ledger_state {
+	bool count;			/* in: count streams, pending, late, unseeded too: takes longer the more there are */
 	char uuid[37];			/* the store's */
 	char identity[LEDGER_IDENTITY_MAX], written[LEDGER_IDENTITY_MAX];
 	uint64_t seeding;		/* the number of the last seeding, 0: none yet */
-	uint64_t commits;		/* the commit counter */
+	uint64_t commits;		/* the commit counter (PostgreSQL: the WAL position) */
 	int64_t now_us, floor_us;	/* the ledger's clock; no recorded time is below the floor */
-	bool alone;			/* no other process has this store's ledger open */
+	bool alone;			/* no other process has this store's ledger open; false where that can't be known */
 	bool complete;			/* the whole store was re-seeded under this seeding: a stream that is not there is new */
 	uint64_t streams, pending, late, unseeded;
 };
@@ -218,7 +223,38 @@ enum rc ledger_sqlite_open(struct ledger **out, const char *path, const char *uu
 /* Make an empty ledger, with no seeding yet. RC_EXISTS: there is a file. */
 enum rc ledger_sqlite_create(const char *path, const char *uuid, struct why *why) _must_check_;
 
-/* The version of the SQLite library, for --version. */
+/* The ledger of a store that several machines share: PostgreSQL. Texts are copied. */
+struct ledger_pg_options {
+	const char *conninfo;	/* a URI or key=value words of libpq; "" or NULL: all from PG* and the service file */
+	const char *schema;	/* of evfs's own tables; NULL: "evfs" */
+	const char *uuid;	/* the store's */
+	const char *place;	/* where its objects are, "s3://bucket/prefix": must agree with what create was told */
+	uint64_t timeout_ms;	/* of a call; also the connection's */
+	unsigned connections;	/* at most; 0: as many as are useful */
+};
+/*
+ * RC_NOT_FOUND: no such schema or no store in it ('evfsctl init' makes them). RC_INVALID: another store's, another place, another schema
+ * version. RC_DENIED: no permission, a read-only replica, fsync or full_page_writes off. RC_TEMPORARY: can't be reached.
+ * What is only dubious (synchronous_commit can't be pinned, …) is told in warning (may be NULL; "" if nothing).
+ */
+enum rc ledger_pg_open(struct ledger **out, const struct ledger_pg_options *o, struct why *warning, struct why *why) _must_check_;
+/*
+ * Make schema, tables and functions where they are missing, upgrade older ones, and write down the store, with no seeding yet. Also grants
+ * to the roles of contrib/sql/roles.sql where they exist. RC_EXISTS: this store is there already (nothing was changed but an older schema
+ * version). RC_INVALID: another store is in this schema. RC_DENIED.
+ */
+enum rc ledger_pg_create(const struct ledger_pg_options *o, struct why *why) _must_check_;
+/* Take the store's rows out of the schema, so that 'init --adopt' or 'reindex' begins with an empty ledger. The schema stays. RC_NOT_FOUND. */
+enum rc ledger_pg_clear(const struct ledger_pg_options *o, struct why *why) _must_check_;
+
+/* Told one after another by ledger_pg_check; fix: what to do where rc is not RC_OK. */
+typedef void ledger_check_fn(void *arg, const char *name, enum rc rc, const char *found, const char *fix);
+/* For doctor: reachable, server version, TLS, settings, schema, role's rights, identity. Opens a connection of its own. */
+void ledger_pg_check(const struct ledger_pg_options *o, ledger_check_fn *fn, void *arg);
+
+/* The versions of the libraries, for --version. */
+const char *ledger_pg_version(void);
+
 const char *ledger_sqlite_version(void);
 
 /* What a fault wrapper does to every nth call of a kind (0: never). RC_UNCERTAIN: it happened, the reply was lost. */
@@ -229,7 +265,17 @@ struct ledger_faults {
 /* Wrap inner (taken, even on failure). faults is read at each call and stays the caller's. */
 enum rc ledger_fault_new(struct ledger **out, struct ledger *inner, const struct ledger_faults *faults, struct why *why) _must_check_;
 
+/* Round trips to a server since the ledger was opened. Always 0 for SQLite. */
+struct ledger_counts {
+	uint64_t append, claim, settle, read, state, seed;	/* seed: and re-seeds */
+	uint64_t connects, failed;
+};
+void ledger_counts(const struct ledger *l, struct ledger_counts *out);
+
 /* For implementations only. */
+struct ledger_counters {
+	_Atomic uint64_t append, claim, settle, read, state, seed, connects, failed;
+};
 struct ledger_ops {
 	const char *name;
 	enum rc (*append)(struct ledger *l, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why);
@@ -247,6 +293,7 @@ struct ledger_ops {
 
 struct ledger {
 	const struct ledger_ops *ops;
+	const struct ledger_counters *counters;	/* NULL: nothing is counted. A wrapper has its inner ledger's */
 };
 
 #endif

@@ -1,5 +1,5 @@
 noinst_LIBRARIES += %D%/libledger.a
-%C%_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+%C%_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(PQ_CFLAGS)
 %C%_libledger_a_SOURCES = \
 	%D%/ledger.c %D%/ledger.h \
 	%D%/ledger-fault.c \

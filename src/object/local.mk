@@ -1,5 +1,5 @@
 noinst_LIBRARIES += %D%/libobject.a
-%C%_libobject_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+%C%_libobject_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS) $(EXPAT_CFLAGS) $(JSON_CFLAGS)
 %C%_libobject_a_SOURCES = \
 	%D%/object.c %D%/object.h \
 	%D%/object-dir.c %D%/object-dir.h \

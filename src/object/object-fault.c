@@ -139,6 +139,7 @@ enum rc object_fault_new(struct object_store **out, struct object_store *inner,
 		return rc_fail(RC_NO_MEMORY, why, "no memory for a fault wrapper");
 	f->base.ops = &fault_ops;
 	f->inner = TAKE_PTR(in);
+	f->base.counters = f->inner->counters;
 	f->faults = faults;
 	*out = &f->base;
 	return RC_OK;

@@ -49,6 +49,20 @@ enum rc object_ready(struct object_store *s, uint64_t bytes, size_t objects, str
 	return s->ops->ready(s, bytes, objects, why);
 }
 
+void object_counts(const struct object_store *s, struct object_counts *out)
+{
+	const struct object_counters *c = s->counters;
+	*out = (struct object_counts){ 0 };
+	if (!c)
+		return;
+#define TAKE(what) .what = atomic_load_explicit(&c->what, memory_order_relaxed)
+	*out = (struct object_counts){
+		TAKE(put),  TAKE(get),	   TAKE(head),	 TAKE(list), TAKE(other),
+		TAKE(retries), TAKE(failed), TAKE(sent), TAKE(received),
+	};
+#undef TAKE
+}
+
 void object_free(struct object_store **s)
 {
 	if (!s || !*s)

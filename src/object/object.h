@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Immutable bytes under keys: a local directory (later S3).
+ * Immutable bytes under keys: a local directory, or S3 (object-s3.h).
  *
  * Guarantees: an object is there whole or not at all, also after kill -9; one that was created is never changed by object_put.
  * Does not: delete, retry, log, know events. Wrappers add behaviour (object-fault.c).
@@ -10,6 +10,7 @@
 #ifndef EVFS_OBJECT_OBJECT_H
 #define EVFS_OBJECT_OBJECT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -128,7 +129,18 @@ struct object_faults {
 enum rc object_fault_new(struct object_store **out, struct object_store *inner, const struct object_faults *faults,
 			 struct why *why) _must_check_;
 
+/* Requests to a server since the store was opened, retries included. Always 0 for a directory. */
+struct object_counts {
+	uint64_t put, get, head, list, other;	/* by kind; other: buckets, probes */
+	uint64_t retries, failed;		/* failed: calls that ended in something else than an answer */
+	uint64_t sent, received;		/* bytes of bodies */
+};
+void object_counts(const struct object_store *s, struct object_counts *out);
+
 /* For implementations only. */
+struct object_counters {
+	_Atomic uint64_t put, get, head, list, other, retries, failed, sent, received;
+};
 struct object_ops {
 	const char *name;
 	void (*put)(struct object_store *s, struct object_put *items, size_t n, uint64_t deadline_ms);
@@ -145,6 +157,7 @@ struct object_ops {
 
 struct object_store {
 	const struct object_ops *ops;
+	const struct object_counters *counters;	/* NULL: nothing is counted. A wrapper has its inner store's */
 };
 
 #endif

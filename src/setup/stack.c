@@ -269,7 +269,7 @@ static enum rc check_empty(const struct config *c, const struct parts *p, struct
  */
 static bool open_half_made(struct parts *p)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	if (!has_ledger(p) || !p->info.has_uuid ||
 	    ledger_sqlite_open(&p->ledger, p->ledger_path, p->info.uuid, NULL) != RC_OK)
 		return false;

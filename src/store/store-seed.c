@@ -147,7 +147,7 @@ static enum rc sync_objects(struct store *s, struct why *why)
 
 static enum rc seed_stream_once(struct store *s, const char *type, const char *id, struct why *why)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	enum rc rc = ledger_state(s->ledger, &state, why);
 	if (rc != RC_OK)
 		return rc;
@@ -269,7 +269,7 @@ static enum rc seed_ledger(struct store *s, uint64_t *wait_ms_r, struct why *why
 {
 	*wait_ms_r = 0;
 	pthread_mutex_lock(&s->seeding.work_lock);
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	enum rc rc = ledger_state(s->ledger, &state, why);
 	store_saw_ledger(s, rc, why);
 	if (rc == RC_OK && strcmp(state.identity, state.written)) {
@@ -394,7 +394,7 @@ static enum rc seed_rest(struct walk *w, struct why *why)
 
 static enum rc seed_all(struct store *s, struct walk *w, struct why *why)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	enum rc rc = ledger_state(s->ledger, &state, why);
 	if (rc != RC_OK)
 		return rc;
@@ -450,7 +450,7 @@ static void tell_view(struct store *s, uint64_t seeding)
 
 void store_seed_tick(struct store *s)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	struct why why = { "" };
 	enum rc rc = ledger_state(s->ledger, &state, &why);
 	store_saw_ledger(s, rc, &why);

@@ -155,7 +155,7 @@ static bool wait_for_work(struct store_sweeper *w)
 /* What a dead process had leased need not be waited for where it is known that no other process lives. */
 static bool leases_are_void(struct store *s)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	return ledger_state(s->ledger, &state, NULL) == RC_OK && state.alone;
 }
 

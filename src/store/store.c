@@ -250,6 +250,7 @@ void store_health(struct store *s, struct store_health *out)
 	}
 	if (!s->ledger)
 		return;
+	out->state.count = true;
 	out->ledger = ledger_state(s->ledger, &out->state, &out->ledger_why);
 	out->seeding = out->ledger == RC_OK && (strcmp(out->state.identity, out->state.written) || !out->state.complete);
 }

@@ -131,7 +131,7 @@ enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced
 struct streams {
 	struct view *v;
 	struct catalog_conn *conn;
-	int64_t last;
+	int64_t position;
 	enum rc rc;
 	struct why *why;
 };
@@ -146,7 +146,7 @@ static bool take_stream(void *arg, const struct ledger_row *row)
 		s->rc = catalog_dir_path(s->conn, row->type, row->id, true, &dir, s->why);
 	if (s->rc != RC_OK)
 		return false;
-	s->last = row->stream;
+	s->position = row->position;
 	if (dir.stream && dir.handle == row->stream)
 		return true;
 	dir.stream = true;
@@ -165,7 +165,7 @@ enum rc view_ledger_streams(struct view *v, struct why *why)
 		return rc;
 
 	struct streams s = { .v = v, .why = why };
-	struct ledger_query q = { .what = LEDGER_STREAMS,
+	struct ledger_query q = { .what = LEDGER_NEW_STREAMS,
 				  .stream = strtoll(buf_text(&handle), NULL, 10) };
 	rc = ledger_read(v->src.ledger, &q, take_stream, &s, NULL, why);
 	if (rc == RC_OK)
@@ -174,7 +174,7 @@ enum rc view_ledger_streams(struct view *v, struct why *why)
 		return rc;
 	if (rc == RC_OK) {
 		char text[24];
-		snprintf(text, sizeof(text), "%" PRId64, s.last);
+		snprintf(text, sizeof(text), "%" PRId64, s.position);
 		rc = catalog_meta_set(s.conn, "handle", text, why);
 	}
 	if (rc == RC_OK)

@@ -104,7 +104,7 @@ enum rc view_refresh_end(struct view_refresh *r, struct why *why)
 /* Do directories list the objects too, because streams wait for their re-seed? */
 static bool is_seeding(struct view *v)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	if (atomic_load(&v->complete))
 		return false;
 	uint64_t now = clock_boot_ms();

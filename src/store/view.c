@@ -74,7 +74,7 @@ static enum rc drop_soft(struct catalog_conn *conn, size_t *dropped_r, struct wh
 /* Is the catalog of the ledger as it was last seeded? If not, forget what only that ledger knew. */
 static enum rc check_identity(struct view *v, size_t *dropped_r, struct why *why)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = false };
 	char now[2 * LEDGER_IDENTITY_MAX + 32] = "";
 	size_t dropped = 0;
 	if (v->src.ledger && ledger_state(v->src.ledger, &state, NULL) == RC_OK)

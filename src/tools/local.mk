@@ -15,4 +15,4 @@ noinst_LIBRARIES += %D%/libtools.a
 bin_PROGRAMS += evfsctl
 evfsctl_SOURCES = %D%/main.c
 evfsctl_LDADD = %D%/libtools.a src/setup/libsetup.a src/store/libstore.a src/ledger/libledger.a \
-	src/object/libobject.a src/event/libevent.a src/base/libbase.a $(SQLITE_LIBS) $(CRYPTO_LIBS)
+	src/object/libobject.a src/event/libevent.a src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS)

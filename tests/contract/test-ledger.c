@@ -35,7 +35,7 @@ static struct ledger *l;
 /* An empty ledger, seeded; complete unless `young`. */
 static void open_ledger(int i, bool young)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = true };
 	strcpy(dir, "/tmp/test-ledger-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/ledger.db", dir);
@@ -191,7 +191,7 @@ static struct ledger_object object(uint64_t number, char letter)
 /* A new seeding; all streams wait. */
 static uint64_t seed(bool other_line)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = true };
 	ck_assert_int_eq(ledger_state(l, &state, NULL), RC_OK);
 	ck_assert_int_eq(ledger_seed(l, state.identity, state.seeding + 1, other_line, 0, NULL),
 			 RC_OK);
@@ -443,7 +443,7 @@ END_TEST
 START_TEST(the_floor_raises_recorded_times_and_never_falls)
 {
 	open_ledger(_i, true);
-	struct ledger_state state;
+	struct ledger_state state = { .count = true };
 	ck_assert_int_eq(ledger_state(l, &state, NULL), RC_OK);
 	ck_assert_int_eq(ledger_seed(l, state.identity, 2, false, wall_us + 5, NULL), RC_OK);
 	ck_assert_int_eq(ledger_seed(l, state.identity, 3, false, wall_us + 3, NULL), RC_OK);
@@ -581,7 +581,7 @@ END_TEST
 START_TEST(the_state_counts)
 {
 	open_ledger(_i, false);
-	struct ledger_state before, after;
+	struct ledger_state before = { .count = true }, after = { .count = true };
 	ck_assert_int_eq(ledger_state(l, &before, NULL), RC_OK);
 	ck_assert_str_eq(before.uuid, UUID);
 	ck_assert_str_eq(before.identity, before.written);
@@ -666,7 +666,7 @@ END_TEST
 START_TEST(a_seeding_must_name_the_place_and_a_higher_number)
 {
 	open_ledger(_i, true);
-	struct ledger_state state;
+	struct ledger_state state = { .count = true };
 	ck_assert_int_eq(ledger_state(l, &state, NULL), RC_OK);
 	ck_assert_int_eq(ledger_seed(l, "elsewhere", 2, false, 0, NULL), RC_CONFLICT);
 	ck_assert_int_eq(ledger_seed(l, state.identity, 1, false, 0, NULL), RC_CONFLICT);

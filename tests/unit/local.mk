@@ -41,7 +41,7 @@ TESTS += %D%/test-store
 %C%_test_store_SOURCES = %D%/test-store.c
 %C%_test_store_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
 %C%_test_store_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/base/libbase.a \
-	$(CHECK_LIBS) $(SQLITE_LIBS) $(CRYPTO_LIBS)
+	$(CHECK_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
 endif
 
 # layout and view: over a directory store and a SQLite ledger, and the captured bucket
@@ -50,7 +50,7 @@ view_units = %D%/test-layout %D%/test-view
 check_PROGRAMS += $(view_units)
 TESTS += $(view_units)
 view_ldadd = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/base/libbase.a \
-	$(SQLITE_LIBS) $(CRYPTO_LIBS) $(CHECK_LIBS)
+	$(LEDGER_LIBS) $(OBJECT_LIBS) $(CHECK_LIBS)
 %C%_test_layout_SOURCES = %D%/test-layout.c
 %C%_test_layout_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 %C%_test_layout_LDADD = $(view_ldadd)
@@ -66,7 +66,7 @@ TESTS += %D%/test-ledger-sqlite
 %C%_test_ledger_sqlite_SOURCES = %D%/test-ledger-sqlite.c
 %C%_test_ledger_sqlite_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
 %C%_test_ledger_sqlite_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a \
-	$(SQLITE_LIBS) $(CRYPTO_LIBS) $(CHECK_LIBS)
+	$(LEDGER_LIBS) $(OBJECT_LIBS) $(CHECK_LIBS)
 endif
 
 # the mount's own state, without a kernel

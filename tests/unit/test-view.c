@@ -38,7 +38,7 @@ static enum rc seed_rc;
 
 static void seed_ledger(uint64_t number, bool complete)
 {
-	struct ledger_state state;
+	struct ledger_state state = { .count = true };
 	OK(ledger_state(ledger, &state, &why));
 	OK(ledger_seed(ledger, state.identity, number, false, 0, &why));
 	struct ledger_reseed all = { .seeding = number };
