@@ -7,4 +7,5 @@ noinst_LIBRARIES += %D%/libobject.a
 	%D%/object-dir-put.c \
 	%D%/object-dir-temp.c \
 	%D%/object-fault.c \
-	%D%/pool.c %D%/pool.h
+	%D%/pool.c %D%/pool.h \
+	%D%/s3-sign.c %D%/s3-sign.h

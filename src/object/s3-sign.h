@@ -28,13 +28,14 @@ struct s3_sign {
 };
 #define S3_SIGN_SHA256_LEN 64
 /*
- * Append the header lines to send, each ended by '\n': x-amz-date, x-amz-content-sha256, x-amz-security-token where there is one,
- * authorization. RC_NO_MEMORY.
+ * Append the header lines to send, each ended by '\n': x-amz-content-sha256 (for service "s3"),
+ * x-amz-date, x-amz-security-token where there is one, authorization. RC_NO_MEMORY.
  */
 enum rc s3_sign(const struct s3_sign *s, struct buf *headers, struct why *why) _must_check_;
 
-/* Append a path or a query's part, percent-encoded as S3 wants it: unreserved bytes stay, '/' stays in a path. */
+/* Append a path, percent-encoded as S3 wants it: unreserved bytes and '/' stay. */
 void s3_sign_path(const char *path, struct buf *out);
+/* Put name=value where it belongs in a query that is sorted by name. value NULL: "". */
 void s3_sign_query_add(struct buf *query, const char *name, const char *value);
 
 #endif

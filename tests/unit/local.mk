@@ -83,3 +83,15 @@ fs_ldadd = src/fs/libfs.a src/event/libevent.a src/base/libbase.a $(CHECK_LIBS) 
 %C%_test_fs_file_CFLAGS = $(fs_cflags)
 %C%_test_fs_file_LDADD = $(fs_ldadd)
 endif
+
+# the parts of S3 that need no server
+if HAVE_CHECK
+s3_units = %D%/test-s3-sign
+check_PROGRAMS += $(s3_units)
+TESTS += $(s3_units)
+s3_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
+s3_ldadd = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJECT_LIBS) $(CHECK_LIBS)
+%C%_test_s3_sign_SOURCES = %D%/test-s3-sign.c
+%C%_test_s3_sign_CFLAGS = $(s3_cflags)
+%C%_test_s3_sign_LDADD = $(s3_ldadd)
+endif
