@@ -1,7 +1,10 @@
 # Benches measure and are no part of `make check`; `make bench` runs them.
-noinst_PROGRAMS += %D%/load
+noinst_PROGRAMS += %D%/load %D%/s3-probe
 %C%_load_SOURCES = %D%/load.c
-EXTRA_DIST += %D%/run
+%C%_s3_probe_SOURCES = %D%/s3-probe.c
+%C%_s3_probe_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
+%C%_s3_probe_LDADD = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJECT_LIBS) $(PQ_LIBS)
+EXTRA_DIST += %D%/run %D%/run-s3 %D%/bench.py %D%/mountbench-evfs.py %D%/peers-evfs.sh
 .PHONY: bench
 bench: all
 	$(srcdir)/bench/run --build $(abs_builddir)
