@@ -11,6 +11,8 @@
 
 #include "base/cleanup.h"
 #include "setup/config-file.h"
+#include "setup/config-store.h"
+#include "setup/conninfo.h"
 #include "setup/option.h"
 
 /* What mount(8) and mount.fuse3 pass along and what means nothing here. */
@@ -35,34 +37,12 @@ enum rc config_init(struct config *c, struct why *why)
 
 void config_release(struct config *c)
 {
-	free(c->store);
+	for (size_t i = 0; i < option_count; i++)
+		option_release(c, &option_table[i]);
+	config_store_release(c);
 	free(c->mountpoint);
-	free(c->cache);
-	free(c->config);
 	buf_release(&c->lists);
 	*c = (struct config){ .lists = BUF_INIT };
-}
-
-enum rc config_set_store(struct config *c, const char *text, struct why *why)
-{
-	const char *path = text;
-	if (!strncmp(text, "file://", 7)) {
-		path = text + 7;
-		if (!strncmp(path, "localhost/", 10))
-			path += 9;
-		if (*path != '/')
-			return rc_fail(RC_INVALID, why, "\"%.200s\": expected file:///DIRECTORY",
-				       text);
-	} else if (strstr(text, "://")) {
-		return rc_fail(
-			RC_INVALID, why,
-			"\"%.200s\" is not a directory store, and this version knows no others: "
-			"expected DIRECTORY or file:///DIRECTORY",
-			text);
-	}
-	if (!*path)
-		return rc_fail(RC_INVALID, why, "STORE is empty: expected a directory");
-	return option_absolute(path, &c->store, why);
 }
 
 enum rc config_add_list(struct config *c, const char *list, struct why *why)
@@ -96,6 +76,9 @@ static enum rc apply_word(struct config *c, char *word, const char *only, struct
 		return only ? RC_OK : option_unknown(word, false, why);
 	if (only && strcmp(only, word))
 		return RC_OK;
+	if (o->s3 && !config_is_s3(c))
+		return rc_fail(RC_INVALID, why, "option \"%s\" is for stores in S3 (s3://BUCKET)",
+			       o->key);
 	return option_set(c, o, equals ? equals + 1 : NULL, CONFIG_COMMAND_LINE, why);
 }
 
@@ -121,22 +104,37 @@ static enum rc apply_lists(struct config *c, const char *only, struct why *why)
 	return rc;
 }
 
+/* One name of an option in the file: a later line wins, but not over a name that goes before. */
+static enum rc apply_line(struct config *c, const struct option *o, unsigned rank,
+			  const char *value, struct why *why)
+{
+	size_t i = (size_t)(o - option_table);
+	if ((o->s3 && !config_is_s3(c)) || (c->origin[i] == CONFIG_FILE && c->rank[i] < rank))
+		return RC_OK;
+	enum rc rc = option_set(c, o, value, CONFIG_FILE, why);
+	c->rank[i] = rank;
+	return rc;
+}
+
 static enum rc apply_assignment(void *arg, unsigned line, const char *key, const char *value,
 				struct why *why)
 {
 	struct config *c = arg;
-	const struct option *o = option_by_env(key);
+	unsigned rank;
+	const struct option *o = option_by_env(key, &rank);
 	bool ours = !strncmp(key, "EVFS_", 5);
 	enum rc rc = RC_OK;
 	if (o && !strcmp(o->key, "config"))
 		rc = rc_fail(RC_INVALID, why, "\"%s\" can't stand in a file", key);
-	else if (o)
-		rc = option_set(c, o, value, CONFIG_FILE, why);
-	else if (option_by_key(key))
+	else if (o && *value)	/* an empty one counts as none, as in the environment */
+		rc = apply_line(c, o, rank, value, why);
+	else if (!o && option_by_key(key))
 		rc = rc_fail(RC_INVALID, why, "\"%s\" is written \"%s\" in a file", key,
 			     option_by_key(key)->env);
-	else if (ours)
+	else if (!o && ours)
 		rc = option_unknown(key, true, why);
+	else if (!o && *value)
+		rc = config_store_part(c, key, value, CONFIG_FILE, why);
 	/* Other programs' variables may stand in the same file. */
 	return rc ? rc_prefix(rc, why, "line %u", line) : RC_OK;
 }
@@ -161,18 +159,27 @@ static enum rc apply_file(struct config *c, struct why *why)
 	return rc ? rc_prefix(rc, why, "\"%s\"", c->config) : RC_OK;
 }
 
+/* An empty variable counts as none, as it does for most programs. */
+static const char *in_environment(const char *name)
+{
+	const char *value = getenv(name);
+	return value && *value ? value : NULL;
+}
+
 static enum rc apply_environment(struct config *c, struct why *why)
 {
 	for (size_t i = 0; i < option_count; i++) {
-		const char *value = getenv(option_table[i].env);
-		/* An empty variable counts as none, as it does for most programs. */
-		if (!value || !*value || !strcmp(option_table[i].key, "config"))
+		const struct option *o = &option_table[i];
+		const char *name = o->env, *value = in_environment(name);
+		for (const char *const *also = o->also; !value && also && *also; also++)
+			value = in_environment(name = *also);
+		if (!value || !strcmp(o->key, "config") || (o->s3 && !config_is_s3(c)))
 			continue;
-		enum rc rc = option_set(c, &option_table[i], value, CONFIG_ENVIRONMENT, why);
+		enum rc rc = option_set(c, o, value, CONFIG_ENVIRONMENT, why);
 		if (rc)
-			return rc_prefix(rc, why, "environment variable %s", option_table[i].env);
+			return rc_prefix(rc, why, "environment variable %s", name);
 	}
-	return RC_OK;
+	return config_is_s3(c) ? config_store_environment(c, why) : RC_OK;
 }
 
 /* Which file, if any: the command line names it, else the environment. */
@@ -213,6 +220,8 @@ enum rc config_finish(struct config *c, struct why *why)
 		rc = apply_lists(c, NULL, why);
 	if (!rc && !c->cache)
 		rc = choose_cache(c, why);
+	if (!rc && config_is_s3(c))
+		rc = config_store_finish(c, why);
 	return rc;
 }
 /* --- the mount's command line --- */
@@ -322,8 +331,12 @@ enum rc config_parse(struct config *c, int argc, char *const *argv, struct why *
 		return rc_fail(RC_INVALID, why, "expected STORE and MOUNTPOINT; --help says more");
 	return config_finish(c, why);
 }
+
+#define ALSO_INDENT "                                 "
+
 void config_help(struct buf *out)
 {
+	bool headed = false;
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 		_cleanup_(buf_release) struct buf left = BUF_INIT;
@@ -338,14 +351,23 @@ void config_help(struct buf *out)
 			buf_add_text(&left, "=N");
 		else if (o->type == OPTION_PATH)
 			buf_add_text(&left, "=PATH");
+		else if (o->type == OPTION_TEXT && !o->secret)
+			buf_add_text(&left, "=TEXT");
+		if (o->s3 && !headed)
+			buf_add_text(out, "Of stores in S3:\n");
+		headed |= o->s3;
 		buf_printf(out, "    %-28s %s", buf_text(&left), o->help);
-		if (o->fallback && o->type != OPTION_FLAG)
+		if (o->fallback && (o->type != OPTION_FLAG || !strcmp(o->fallback, "yes")))
 			buf_printf(out, " [%s]", o->fallback);
+		for (const char *const *also = o->also; also && *also; also++)
+			buf_printf(out, "%s%s", also == o->also ? "\n" ALSO_INDENT "also " : ", ",
+				   *also);
 		buf_add_char(out, '\n');
 	}
 	buf_add_text(
 		out,
-		"Each is also an environment variable: EVFS_TIMEOUT=10s, EVFS_RESTORE=yes …\n");
+		"Each is also an environment variable: EVFS_TIMEOUT=10s, EVFS_RESTORE=yes …,\n"
+		"which goes before the other names.\n");
 }
 
 bool config_is_built_in(const struct config *c, const char *key)
@@ -368,6 +390,23 @@ static const char *const origin_text[] = {
 	[CONFIG_ENVIRONMENT] = "from the environment",
 	[CONFIG_COMMAND_LINE] = "from the command line",
 };
+static void print_option(const struct config *c, const struct option *o, struct buf *out)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	if (o->secret) {
+		buf_printf(out, "# %s is set\n", o->env);
+	} else if (!strcmp(o->key, "ledger")) {
+		bool whole = conninfo_print(c->ledger, &text);
+		buf_printf(out, "%s=", o->env);
+		option_print_text(buf_text(&text), out);
+		buf_add_text(out, whole ? "\n" : "\n# its password is set\n");
+	} else {
+		buf_printf(out, "%s=", o->env);
+		option_print(c, o, out);
+		buf_add_char(out, '\n');
+	}
+}
+
 void config_print(const struct config *c, struct buf *out)
 {
 	if (c->store)
@@ -381,14 +420,12 @@ void config_print(const struct config *c, struct buf *out)
 		for (size_t i = 0; i < option_count; i++) {
 			const struct option *o = &option_table[i];
 			if ((int)c->origin[i] != origin || !option_is_set(c, o) ||
-			    !strcmp(o->key, "config"))
+			    !strcmp(o->key, "config") || (o->s3 && !config_is_s3(c)))
 				continue;
 			if (!headed)
 				buf_printf(out, "# %s\n", origin_text[origin]);
 			headed = true;
-			buf_printf(out, "%s=", o->env);
-			option_print(c, o, out);
-			buf_add_char(out, '\n');
+			print_option(c, o, out);
 		}
 	}
 }

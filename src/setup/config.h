@@ -15,19 +15,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/rc.h"
+#include "object/object-s3.h"
 #include "store/store.h"
 
-#define CONFIG_OPTIONS_MAX 32	/* room for what the table may hold */
+#define CONFIG_OPTIONS_MAX 48	/* room for what the table may hold */
+
+#define CONFIG_POSTGRES 5	/* parts of which a ledger's address can be built */
 
 enum config_origin { CONFIG_BUILT_IN, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_COMMAND_LINE };
 
 struct config {
 	/* What the command line names beside options. Texts are the struct's own. */
-	char *store;		/* STORE, an absolute path; NULL: not given */
+	char *store;		/* STORE, an absolute path or s3://BUCKET[/PREFIX]; NULL: not given */
+	char *bucket, *prefix;	/* of the latter; prefix: "" or ends in '/'. NULL: a directory */
 	char *mountpoint;	/* an absolute path; NULL: not given */
 	bool foreground;	/* -f, -d */
 	bool help, version;	/* asked for: nothing else was checked */
@@ -41,11 +46,28 @@ struct config {
 	char *cache; /* directory of the catalogs, from the root; NULL: keep them in memory */
 	char *config;		/* the file that was read; NULL: none */
 	enum log_level log;
+	/* of stores in S3; NULL: not given */
+	char *ledger;		/* for libpq; NULL: none is configured. May hold a password */
+	char *schema, *default_bucket;
+	char *endpoint;		/* with http:// or https:// */
+	char *access_key, *secret_key, *region, *profile;
+	enum object_s3_style addressing;
+	char *ca;
+	bool verify, require_tls;
+	uint64_t parallel;
 
 	/* Private: -o lists until config_finish, and where each option's value comes from. */
 	struct buf lists;
 	enum config_origin origin[CONFIG_OPTIONS_MAX];
+	unsigned rank[CONFIG_OPTIONS_MAX];	/* by which of its names (option_by_env) */
+	char *postgres[CONFIG_POSTGRES];	/* POSTGRES_HOST and its like */
 };
+
+/* Is STORE a bucket? */
+static inline bool config_is_s3(const struct config *c)
+{
+	return c->store && !strncmp(c->store, "s3://", 5);
+}
 
 /* Built-in values. RC_NO_MEMORY. Release in any case. */
 enum rc config_init(struct config *c, struct why *why) _must_check_;
@@ -60,20 +82,26 @@ void config_release(struct config *c);
 enum rc config_parse(struct config *c, int argc, char *const *argv, struct why *why) _must_check_;
 
 /* For other programs, piece by piece: config_init, then these, then config_finish. */
-/* STORE: "./dir", "/dir", "file:///dir". RC_INVALID for what is no directory store. */
+/*
+ * STORE: "./dir", "/dir", "file:///dir", "s3://bucket/prefix"; "s3://" alone is completed by
+ * config_finish. RC_INVALID for anything else.
+ */
 enum rc config_set_store(struct config *c, const char *text, struct why *why) _must_check_;
 /* Remember the options of one -o LIST ("a=b,c"). Commas inside of a value are written "\,". */
 enum rc config_add_list(struct config *c, const char *list, struct why *why) _must_check_;
 /*
  * Read file and environment, apply them and the lists in the order above. RC_INVALID: an unknown
- * option (with the nearest known one), or a bad value (with what is expected). RC_NOT_FOUND,
- * RC_DENIED: the file.
+ * option (with the nearest known one), or a bad value (with what is expected); a secret on the
+ * command line; an option of stores in S3 where STORE is none. RC_NOT_FOUND, RC_DENIED: the file.
  */
 enum rc config_finish(struct config *c, struct why *why) _must_check_;
 
 /* Append the lines of the option table for --help. */
 void config_help(struct buf *out);
-/* Append the configuration as a file that -o config= reads; comments say where values come from. */
+/*
+ * Append the configuration as a file that -o config= reads, without secrets; comments say where
+ * values come from.
+ */
 void config_print(const struct config *c, struct buf *out);
 
 /* True where nobody named the option with this key. */

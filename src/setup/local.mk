@@ -3,5 +3,7 @@ noinst_LIBRARIES += %D%/libsetup.a
 %C%_libsetup_a_SOURCES = \
 	%D%/config.c %D%/config.h \
 	%D%/config-file.c %D%/config-file.h \
+	%D%/config-store.c %D%/config-store.h \
+	%D%/conninfo.c %D%/conninfo.h \
 	%D%/option.c %D%/option.h \
 	%D%/stack.c %D%/stack.h

@@ -26,7 +26,15 @@ static const char *const log_names[] = {
 	NULL,
 };
 
+static const char *const style_names[] = {
+	[OBJECT_S3_AUTO] = "auto",
+	[OBJECT_S3_PATH] = "path",
+	[OBJECT_S3_VIRTUAL] = "virtual",
+	NULL,
+};
+
 #define AT(member) .offset = offsetof(struct config, member)
+#define ALSO(...) .also = (const char *const[]){ __VA_ARGS__, NULL }
 
 const struct option option_table[] = {
 	{ .key = "ack", .env = "EVFS_ACK", .type = OPTION_ENUM, AT(ack),
@@ -69,6 +77,48 @@ const struct option option_table[] = {
 	{ .key = "log", .env = "EVFS_LOG", .type = OPTION_ENUM, AT(log),
 	  .fallback = "info", .names = log_names,
 	  .help = "what is logged; -d is debug" },
+	/* stores in S3 */
+	{ .key = "ledger", .env = "EVFS_LEDGER", ALSO("POSTGRES_URL"), .type = OPTION_TEXT,
+	  AT(ledger), .s3 = true,
+	  .help = "the database: postgresql://... or host=... dbname=..." },
+	{ .key = "schema", .env = "EVFS_SCHEMA", .type = OPTION_TEXT, AT(schema), .s3 = true,
+	  .fallback = "evfs",
+	  .help = "the schema of evfs's tables in it" },
+	{ .key = "bucket", .env = "EVFS_BUCKET", ALSO("EVENT_STORE_BUCKET"), .type = OPTION_TEXT,
+	  AT(default_bucket), .s3 = true,
+	  .help = "the bucket where STORE is s3:// alone" },
+	{ .key = "endpoint", .env = "EVFS_ENDPOINT",
+	  ALSO("MINIO_ENDPOINT_URL", "MINIO_PORT_HOST", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+	  .type = OPTION_TEXT, AT(endpoint), .s3 = true,
+	  .help = "the S3 server: http[s]://HOST[:PORT] [Amazon's]" },
+	{ .key = "access_key", .env = "EVFS_ACCESS_KEY", ALSO("MINIO_ACCESS_KEY"),
+	  .type = OPTION_TEXT, AT(access_key), .s3 = true,
+	  .help = "who asks; with secret_key, before what AWS tools use" },
+	{ .key = "secret_key", .env = "EVFS_SECRET_KEY", ALSO("MINIO_SECRET_KEY"),
+	  .type = OPTION_TEXT, AT(secret_key), .s3 = true, .secret = true,
+	  .help = "its secret; from environment or file only" },
+	{ .key = "region", .env = "EVFS_REGION", ALSO("AWS_REGION", "AWS_DEFAULT_REGION"),
+	  .type = OPTION_TEXT, AT(region), .s3 = true,
+	  .help = "the bucket's region [us-east-1]" },
+	{ .key = "profile", .env = "EVFS_PROFILE", ALSO("AWS_PROFILE"), .type = OPTION_TEXT,
+	  AT(profile), .s3 = true,
+	  .help = "the part of ~/.aws/credentials to use [default]" },
+	{ .key = "addressing", .env = "EVFS_ADDRESSING", ALSO("EVENT_STORE_S3_ADDRESSING_STYLE"),
+	  .type = OPTION_ENUM, AT(addressing), .s3 = true, .fallback = "auto",
+	  .names = style_names,
+	  .help = "where the bucket stands in an address" },
+	{ .key = "ca", .env = "EVFS_CA", ALSO("MINIO_SSL_CA_BUNDLE", "AWS_CA_BUNDLE"),
+	  .type = OPTION_PATH, AT(ca), .s3 = true,
+	  .help = "certificates to trust [the system's]" },
+	{ .key = "verify", .env = "EVFS_VERIFY", ALSO("MINIO_SSL_VERIFY", "EVENT_STORE_SSL_VERIFY"),
+	  .type = OPTION_FLAG, AT(verify), .s3 = true, .fallback = "yes",
+	  .help = "check the S3 server's certificate" },
+	{ .key = "require_tls", .env = "EVFS_REQUIRE_TLS", ALSO("EVENT_STORE_REQUIRE_TLS"),
+	  .type = OPTION_FLAG, AT(require_tls), .s3 = true, .fallback = "no",
+	  .help = "refuse an endpoint without TLS" },
+	{ .key = "parallel", .env = "EVFS_PARALLEL", .type = OPTION_COUNT, AT(parallel), .s3 = true,
+	  .fallback = "64", .min = 1, .max = 1000,
+	  .help = "how many connections to the S3 server at most" },
 };
 const size_t option_count = ARRAY_SIZE(option_table);
 _Static_assert(ARRAY_SIZE(option_table) <= CONFIG_OPTIONS_MAX, "the table outgrew struct config");
@@ -85,11 +135,19 @@ const struct option *option_by_key(const char *key)
 	return NULL;
 }
 
-const struct option *option_by_env(const char *env)
+const struct option *option_by_env(const char *env, unsigned *rank_r)
 {
-	for (size_t i = 0; i < option_count; i++)
-		if (!strcmp(option_table[i].env, env))
-			return &option_table[i];
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+		*rank_r = 0;
+		if (!strcmp(o->env, env))
+			return o;
+		for (const char *const *also = o->also; also && *also; also++) {
+			++*rank_r;
+			if (!strcmp(*also, env))
+				return o;
+		}
+	}
 	return NULL;
 }
 #define WORD_MAX 32
@@ -231,6 +289,9 @@ static enum rc bad_value(const struct option *o, const char *text, struct why *w
 	case OPTION_PATH:
 		buf_add_text(&expected, "a path");
 		break;
+	case OPTION_TEXT:
+		/* It may be a secret, or hold one: it is not told. */
+		return rc_fail(RC_INVALID, why, "option \"%s\" needs a value: a line of text", o->key);
 	case OPTION_SIZE:
 	case OPTION_DURATION:
 	case OPTION_COUNT:
@@ -254,8 +315,8 @@ static bool parse_flag(const char *text, bool *out)
 										       "false",
 										       "off", "0" };
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-		if (!strcmp(text, yes[i]) || !strcmp(text, no[i])) {
-			*out = !strcmp(text, yes[i]);
+		if (!strcasecmp(text, yes[i]) || !strcasecmp(text, no[i])) {
+			*out = !strcasecmp(text, yes[i]);
 			return true;
 		}
 	}
@@ -315,12 +376,47 @@ enum rc option_absolute(const char *path, char **out, struct why *why)
 	return RC_OK;
 }
 
+static bool is_line(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			return false;
+	return true;
+}
+
+void option_release(struct config *c, const struct option *o)
+{
+	if (o->type != OPTION_PATH && o->type != OPTION_TEXT)
+		return;
+	char **text = field(c, o);
+	if (*text)
+		explicit_bzero(*text, strlen(*text));
+	free(*text);
+	*text = NULL;
+}
+
+static enum rc set_text(struct config *c, const struct option *o, const char *text,
+			struct why *why)
+{
+	char *copy = strdup(text);
+	if (!copy)
+		return rc_fail(RC_NO_MEMORY, why, "out of memory");
+	option_release(c, o);
+	*(char **)field(c, o) = copy;
+	return RC_OK;
+}
+
 /* text NULL: the option stands without '='. */
 enum rc option_set(struct config *c, const struct option *o, const char *text,
 		   enum config_origin origin, struct why *why)
 {
 	uint64_t n;
 	enum rc rc;
+	if (o->secret && origin == CONFIG_COMMAND_LINE)
+		return rc_fail(RC_INVALID, why,
+			       "option \"%s\" is not taken from the command line, which every user can read: "
+			       "set %s, in the environment or in the file of -o config=",
+			       o->key, o->env);
 	switch (o->type) {
 	case OPTION_FLAG: {
 		bool *flag = field(c, o);
@@ -336,7 +432,7 @@ enum rc option_set(struct config *c, const struct option *o, const char *text,
 			i++;
 		if (!text || !o->names[i])
 			return bad_value(o, text, why);
-		/* Both enums of the table are as wide as an unsigned int. */
+		/* The enums of the table are as wide as an unsigned int. */
 		memcpy(field(c, o), &(unsigned){ (unsigned)i }, sizeof(unsigned));
 		break;
 	}
@@ -344,6 +440,13 @@ enum rc option_set(struct config *c, const struct option *o, const char *text,
 		if (!text || !*text)
 			return bad_value(o, text, why);
 		rc = option_absolute(text, field(c, o), why);
+		if (rc)
+			return rc;
+		break;
+	case OPTION_TEXT:
+		if (!text || !*text || !is_line(text))
+			return bad_value(o, text, why);
+		rc = set_text(c, o, text, why);
 		if (rc)
 			return rc;
 		break;
@@ -361,9 +464,21 @@ enum rc option_set(struct config *c, const struct option *o, const char *text,
 }
 _Static_assert(sizeof(enum store_ack) == sizeof(unsigned), "see OPTION_ENUM");
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "see OPTION_ENUM");
+_Static_assert(sizeof(enum object_s3_style) == sizeof(unsigned), "see OPTION_ENUM");
 bool option_is_set(const struct config *c, const struct option *o)
 {
-	return o->type != OPTION_PATH || *(char *const *)((const char *)c + o->offset);
+	return (o->type != OPTION_PATH && o->type != OPTION_TEXT) || *(char *const *)((const char *)c + o->offset);
+}
+
+void option_print_text(const char *text, struct buf *out)
+{
+	buf_add_char(out, '"');
+	for (; *text; text++) {
+		if (strchr("\"\\$`", *text))
+			buf_add_char(out, '\\');
+		buf_add_char(out, *text);
+	}
+	buf_add_char(out, '"');
 }
 
 void option_print(const struct config *c, const struct option *o, struct buf *out)
@@ -379,13 +494,8 @@ void option_print(const struct config *c, const struct option *o, struct buf *ou
 		buf_add_text(out, o->names[i]);
 		break;
 	case OPTION_PATH:
-		buf_add_char(out, '"');
-		for (const char *p = *(char *const *)value; *p; p++) {
-			if (strchr("\"\\$`", *p))
-				buf_add_char(out, '\\');
-			buf_add_char(out, *p);
-		}
-		buf_add_char(out, '"');
+	case OPTION_TEXT:
+		option_print_text(*(char *const *)value, out);
 		break;
 	case OPTION_SIZE:
 	case OPTION_DURATION:

@@ -20,12 +20,16 @@ enum option_type {
 	OPTION_DURATION,
 	OPTION_COUNT,
 	OPTION_ENUM,
-	OPTION_PATH
+	OPTION_PATH,
+	OPTION_TEXT
 };
 
 struct option {
 	const char *key, *env;
+	const char *const *also;	/* other environment names; NULL: none. The first one set wins, env before them */
 	enum option_type type;
+	bool s3;		/* of stores in S3 alone; others refuse it as -o, and pass it over elsewhere */
+	bool secret;		/* not as -o, never printed */
 	size_t offset;		/* in struct config */
 	const char *fallback;	/* NULL: none */
 	const char *help;
@@ -38,17 +42,22 @@ extern const size_t option_count;
 
 /* NULL: no such option. */
 const struct option *option_by_key(const char *key);
-const struct option *option_by_env(const char *env);
+/* *rank_r: 0 for the name that wins over the others, and so on. */
+const struct option *option_by_env(const char *env, unsigned *rank_r);
 /* RC_INVALID with the nearest key, or environment name. */
 enum rc option_unknown(const char *word, bool env, struct why *why) _must_check_;
 
 /* Set it in c from text (NULL: stands without '='). RC_INVALID says what is expected. */
 enum rc option_set(struct config *c, const struct option *o, const char *text,
 		   enum config_origin origin, struct why *why) _must_check_;
+/* Wipe and free what the value owns. */
+void option_release(struct config *c, const struct option *o);
 /* False: it has no value. */
 bool option_is_set(const struct config *c, const struct option *o);
-/* Append the value as option_set reads it, paths in quotes. */
+/* Append the value as option_set reads it, paths and texts in quotes. Not for secrets. */
 void option_print(const struct config *c, const struct option *o, struct buf *out);
+/* Append a text in quotes, as a file has it. */
+void option_print_text(const char *text, struct buf *out);
 
 /* *out (freed before) becomes path, from the root; without "." and ".." where it exists. */
 enum rc option_absolute(const char *path, char **out, struct why *why) _must_check_;

@@ -22,7 +22,17 @@ static void begin(void)
 		"EVFS_ACK",	  "EVFS_TIMEOUT",      "EVFS_FRESH",	   "EVFS_GAP_WAIT",
 		"EVFS_MAX_EVENT", "EVFS_MAX_THREADS",  "EVFS_RESTORE",	   "EVFS_RO",
 		"EVFS_CREATE",	  "EVFS_LIST_STREAMS", "EVFS_ALLOW_OTHER", "EVFS_CACHE",
-		"EVFS_CONFIG",	  "EVFS_LOG"
+		"EVFS_CONFIG",	  "EVFS_LOG",	       "EVFS_LEDGER",	   "POSTGRES_URL",
+		"EVFS_SCHEMA",	  "EVFS_BUCKET",       "EVENT_STORE_BUCKET", "EVFS_ENDPOINT",
+		"EVFS_REGION",	  "EVFS_ACCESS_KEY",   "EVFS_SECRET_KEY",  "EVFS_PROFILE",
+		"EVFS_CA",	  "EVFS_VERIFY",       "EVFS_REQUIRE_TLS", "EVFS_PARALLEL",
+		"EVFS_ADDRESSING", "MINIO_ENDPOINT_URL", "MINIO_PORT_HOST", "AWS_ENDPOINT_URL_S3",
+		"AWS_ENDPOINT_URL", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "AWS_REGION",
+		"AWS_DEFAULT_REGION", "AWS_PROFILE",   "EVENT_STORE_S3_ADDRESSING_STYLE",
+		"MINIO_SSL_CA_BUNDLE", "AWS_CA_BUNDLE", "MINIO_SSL_VERIFY", "EVENT_STORE_SSL_VERIFY",
+		"EVENT_STORE_REQUIRE_TLS", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_PORT_HOST",
+		"POSTGRES_USER",  "POSTGRES_PASSWORD", "POSTGRES_DB",	   "PGHOST",
+		"PGHOSTADDR",	  "PGSERVICE",	       "PGDATABASE"
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unsetenv(names[i]);
@@ -177,6 +187,7 @@ static const struct {
 	{ "log=loud", "option \"log\": expected error, warning, info or debug, found \"loud\"" },
 	{ "restore=maybe", "option \"restore\": expected yes or no, found \"maybe\"" },
 	{ "cache", "option \"cache\" needs a value: a path" },
+	{ "endpoint=http://x", "option \"endpoint\" is for stores in S3" },
 };
 
 START_TEST(a_bad_option_says_what_is_expected)
@@ -251,9 +262,9 @@ END_TEST
 
 START_TEST(a_store_is_a_directory)
 {
-	char *const s3[] = { WORD("evfs"), WORD("s3://bucket"), WORD("/m"), NULL };
-	ck_assert_int_eq(parse(s3), RC_INVALID);
-	ck_assert_ptr_nonnull(strstr(why.text, "\"s3://bucket\" is not a directory store"));
+	char *const ftp[] = { WORD("evfs"), WORD("ftp://bucket"), WORD("/m"), NULL };
+	ck_assert_int_eq(parse(ftp), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "\"ftp://bucket\" is no store"));
 	end();
 	char *const host[] = { WORD("evfs"), WORD("file://host/dir"), WORD("/m"), NULL };
 	ck_assert_int_eq(parse(host), RC_INVALID);
@@ -264,6 +275,245 @@ START_TEST(a_store_is_a_directory)
 	snprintf(expected, sizeof(expected), "%s/a/b", here);
 	ck_assert_int_eq(parse(relative), RC_OK);
 	ck_assert_str_eq(c.store, expected);
+	ck_assert_ptr_null(c.bucket);
+}
+END_TEST
+
+#define PARSE_S3(...) \
+	parse((char *[]){ (char *)"evfs", (char *)"s3://b", (char *)"/m", __VA_ARGS__, NULL })
+
+static const struct {
+	const char *text, *store, *bucket, *prefix;
+} buckets[] = {
+	{ "s3://b", "s3://b", "b", "" },
+	{ "s3://b/", "s3://b", "b", "" },
+	{ "s3://b/p", "s3://b/p", "b", "p/" },
+	{ "s3://my.bucket/p/q//", "s3://my.bucket/p/q", "my.bucket", "p/q/" },
+};
+
+START_TEST(a_store_may_be_a_bucket)
+{
+	char *const argv[] = { WORD("evfs"), WORD(buckets[_i].text), WORD("/m"), NULL };
+	ck_assert_msg(parse(argv) == RC_OK, "%s", why.text);
+	ck_assert(config_is_s3(&c));
+	ck_assert_str_eq(c.store, buckets[_i].store);
+	ck_assert_str_eq(c.bucket, buckets[_i].bucket);
+	ck_assert_str_eq(c.prefix, buckets[_i].prefix);
+	ck_assert_str_eq(c.schema, "evfs");
+	ck_assert_uint_eq(c.parallel, 64);
+	ck_assert_int_eq(c.addressing, OBJECT_S3_AUTO);
+	ck_assert(c.verify && !c.require_tls);
+	ck_assert_ptr_null(c.ledger);
+	ck_assert_ptr_null(c.endpoint);
+}
+END_TEST
+
+static const char *const no_buckets[] = { "s3:///p", "s3://b//p", "s3://b/p q", "s3://b c",
+					  "s3://b/p//q" };
+
+START_TEST(what_is_no_bucket_is_refused)
+{
+	char *const argv[] = { WORD("evfs"), WORD(no_buckets[_i]), WORD("/m"), NULL };
+	ck_assert_int_eq(parse(argv), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "expected s3://BUCKET[/PREFIX]"));
+}
+END_TEST
+
+START_TEST(a_bucket_may_come_from_the_environment)
+{
+	char *const argv[] = { WORD("evfs"), WORD("s3://"), WORD("/m"), NULL };
+	ck_assert_int_eq(parse(argv), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "EVENT_STORE_BUCKET"));
+	end();
+	setenv("EVENT_STORE_BUCKET", "events", 1);
+	ck_assert_msg(parse(argv) == RC_OK, "%s", why.text);
+	ck_assert_str_eq(c.store, "s3://events");
+	ck_assert_str_eq(c.bucket, "events");
+	ck_assert_str_eq(c.prefix, "");
+	end();
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.bucket, "b");
+}
+END_TEST
+
+START_TEST(of_several_names_the_first_wins)
+{
+	setenv("AWS_ENDPOINT_URL", "https://aws", 1);
+	setenv("AWS_DEFAULT_REGION", "r2", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.endpoint, "https://aws");
+	ck_assert_str_eq(c.region, "r2");
+	end();
+	setenv("MINIO_ENDPOINT_URL", "http://minio:9000/", 1);
+	setenv("AWS_REGION", "", 1);	/* counts as none */
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.endpoint, "http://minio:9000");
+	ck_assert_str_eq(c.region, "r2");
+	end();
+	setenv("EVFS_ENDPOINT", "https://mine", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.endpoint, "https://mine");
+	end();
+	ck_assert_int_eq(PARSE_S3(WORD("-oendpoint=https://first")), RC_OK);
+	ck_assert_str_eq(c.endpoint, "https://first");
+}
+END_TEST
+
+START_TEST(of_several_names_in_a_file_the_first_wins_wherever_it_stands)
+{
+	char list[128];
+	write_file("EVFS_REGION=r0\nAWS_REGION=r1\nAWS_DEFAULT_REGION=r2\nAWS_PROFILE=\n"
+		   "MINIO_ACCESS_KEY=a\nMINIO_ACCESS_KEY=b\nMINIO_SECRET_KEY=\"s ecret\"\n");
+	snprintf(list, sizeof(list), "config=%s", file);
+	ck_assert_msg(PARSE_S3(WORD("-o"), list) == RC_OK, "%s", why.text);
+	ck_assert_str_eq(c.region, "r0");
+	ck_assert_str_eq(c.access_key, "b");
+	ck_assert_str_eq(c.secret_key, "s ecret");
+	ck_assert_ptr_null(c.profile);
+	end();
+	setenv("AWS_DEFAULT_REGION", "env", 1);	/* the environment goes before the file */
+	write_file("EVFS_REGION=r0\n");
+	snprintf(list, sizeof(list), "config=%s", file);
+	ck_assert_msg(PARSE_S3(WORD("-o"), list) == RC_OK, "%s", why.text);
+	ck_assert_str_eq(c.region, "env");
+}
+END_TEST
+
+START_TEST(an_endpoint_may_be_a_port)
+{
+	setenv("MINIO_PORT_HOST", "9000", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.endpoint, "http://127.0.0.1:9000");
+	end();
+	setenv("MINIO_PORT_HOST", "minio:9000", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.endpoint, "http://minio:9000");
+	end();
+	setenv("MINIO_PORT_HOST", "http://u:hunter2@minio:9000", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_INVALID);
+	ck_assert_ptr_null(strstr(why.text, "hunter2"));
+}
+END_TEST
+
+START_TEST(a_secret_is_not_taken_from_the_command_line)
+{
+	ck_assert_int_eq(PARSE_S3(WORD("-oaccess_key=a,secret_key=hunter2")), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "every user can read"));
+	ck_assert_ptr_nonnull(strstr(why.text, "EVFS_SECRET_KEY"));
+	ck_assert_ptr_null(strstr(why.text, "hunter2"));
+	end();
+	static const char *const ledgers[] = {
+		"ledger=postgresql://u:hunter2@h/db",
+		"ledger=postgres://u:hunter2/x@h/db",
+		"ledger=postgresql://h/db?password=hunter2",
+		"ledger=postgresql://h/db?user=u&p%61ssword=hunter2",
+		"ledger=host=h password=hunter2",
+		"ledger=host=h password = 'hunter2'",
+		"ledger=sslpassword=hunter2 host=h",
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(ledgers); i++) {
+		ck_assert_msg(PARSE_S3(WORD("-o"), WORD(ledgers[i])) == RC_INVALID, "%s", ledgers[i]);
+		ck_assert_ptr_nonnull(strstr(why.text, "every user can read"));
+		ck_assert_ptr_null(strstr(why.text, "hunter2"));
+		end();
+	}
+	static const char *const good[] = {
+		"ledger=postgresql://u@h:5432/db?sslmode=verify-full",
+		"ledger=postgresql://",
+		"ledger=postgresql://[::1]:5432/db",
+		"ledger=host=h user=password",
+		"ledger=host='a b' passfile=/p",
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		ck_assert_msg(PARSE_S3(WORD("-o"), WORD(good[i])) == RC_OK, "%s", why.text);
+		ck_assert_str_eq(c.ledger, good[i] + strlen("ledger="));
+		end();
+	}
+	ck_assert_int_eq(PARSE_S3(WORD("-oledger=mysql://h")), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "expected postgresql://"));
+}
+END_TEST
+
+START_TEST(a_secret_is_not_printed)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	setenv("MINIO_ACCESS_KEY", "visible", 1);
+	setenv("MINIO_SECRET_KEY", "hunter2", 1);
+	setenv("POSTGRES_URL", "postgresql://u:hunter2@h/db?password=hunter2&sslmode=require", 1);
+	ck_assert_msg(PARSE_S3(NULL) == RC_OK, "%s", why.text);
+	ck_assert_str_eq(c.secret_key, "hunter2");
+	config_print(&c, &text);
+	ck_assert_ptr_nonnull(strstr(text.data, "# EVFS_SECRET_KEY is set\n"));
+	ck_assert_ptr_nonnull(strstr(text.data, "EVFS_ACCESS_KEY=\"visible\"\n"));
+	ck_assert_ptr_nonnull(strstr(text.data, "EVFS_LEDGER=\"postgresql://u@h/db?sslmode=require\"\n"
+						"# its password is set\n"));
+	ck_assert_ptr_null(strstr(text.data, "hunter2"));
+}
+END_TEST
+
+START_TEST(a_ledger_is_built_from_its_parts)
+{
+	setenv("POSTGRES_PASSWORD", "it's", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.ledger, "host='127.0.0.1' password='it\\'s'");
+	end();
+	setenv("POSTGRES_HOST", "db", 1);
+	setenv("POSTGRES_PORT_HOST", "5433", 1);
+	setenv("POSTGRES_USER", "u", 1);
+	setenv("POSTGRES_DB", "d", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.ledger,
+			 "host='db' port='5433' user='u' password='it\\'s' dbname='d'");
+	end();
+	setenv("POSTGRES_URL", "postgresql://x/y", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.ledger, "postgresql://x/y");
+	end();
+	begin();
+	setenv("PGSERVICE", "events", 1);
+	ck_assert_int_eq(PARSE_S3(NULL), RC_OK);
+	ck_assert_str_eq(c.ledger, "postgresql://");
+}
+END_TEST
+
+START_TEST(a_directory_has_nothing_to_do_with_s3)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	setenv("POSTGRES_URL", "postgresql://x/y", 1);
+	setenv("MINIO_SSL_VERIFY", "perhaps", 1);
+	setenv("PGHOST", "x", 1);
+	ck_assert_msg(parse_with_file("EVENT_STORE_REQUIRE_TLS=perhaps\n") == RC_OK, "%s", why.text);
+	ck_assert_ptr_null(c.ledger);
+	config_print(&c, &text);
+	ck_assert_ptr_null(strstr(text.data, "EVFS_SCHEMA"));
+	end();
+	ck_assert_int_eq(PARSE(WORD("-oledger=postgresql://x/y")), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "option \"ledger\" is for stores in S3"));
+	end();
+	ck_assert_int_eq(PARSE_S3(NULL), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, "environment variable MINIO_SSL_VERIFY: option \"verify\""));
+}
+END_TEST
+
+START_TEST(what_is_printed_of_a_bucket_reads_back_the_same)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	char list[128];
+	ck_assert_msg(PARSE_S3(WORD("-oledger=host=h dbname='a b',addressing=virtual,verify=no,parallel=7,"
+				    "ca=/ca.pem,endpoint=https://h:1,schema=x")) == RC_OK,
+		      "%s", why.text);
+	config_print(&c, &text);
+	end();
+	write_file(text.data);
+	snprintf(list, sizeof(list), "config=%s", file);
+	ck_assert_msg(PARSE_S3(WORD("-o"), list) == RC_OK, "%s", why.text);
+	ck_assert_str_eq(c.ledger, "host=h dbname='a b'");
+	ck_assert_str_eq(c.endpoint, "https://h:1");
+	ck_assert_str_eq(c.schema, "x");
+	ck_assert_str_eq(c.ca, "/ca.pem");
+	ck_assert_int_eq(c.addressing, OBJECT_S3_VIRTUAL);
+	ck_assert_uint_eq(c.parallel, 7);
+	ck_assert(!c.verify);
 }
 END_TEST
 
@@ -354,6 +604,17 @@ int main(void)
 	tcase_add_test(t, a_comma_may_stand_in_a_value);
 	tcase_add_test(t, wrong_words_are_refused);
 	tcase_add_test(t, a_store_is_a_directory);
+	tcase_add_loop_test(t, a_store_may_be_a_bucket, 0, (int)ARRAY_SIZE(buckets));
+	tcase_add_loop_test(t, what_is_no_bucket_is_refused, 0, (int)ARRAY_SIZE(no_buckets));
+	tcase_add_test(t, a_bucket_may_come_from_the_environment);
+	tcase_add_test(t, of_several_names_the_first_wins);
+	tcase_add_test(t, of_several_names_in_a_file_the_first_wins_wherever_it_stands);
+	tcase_add_test(t, an_endpoint_may_be_a_port);
+	tcase_add_test(t, a_secret_is_not_taken_from_the_command_line);
+	tcase_add_test(t, a_secret_is_not_printed);
+	tcase_add_test(t, a_ledger_is_built_from_its_parts);
+	tcase_add_test(t, a_directory_has_nothing_to_do_with_s3);
+	tcase_add_test(t, what_is_printed_of_a_bucket_reads_back_the_same);
 	tcase_add_test(t, dots_are_resolved_while_they_can_be);
 	tcase_add_test(t, help_is_asked_for_before_anything_is_checked);
 	tcase_add_test(t, what_is_printed_reads_back_the_same);
