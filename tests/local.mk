@@ -1,6 +1,7 @@
 include tests/unit/local.mk
 include tests/contract/local.mk
 include tests/rules/local.mk
+include tests/services/local.mk
 include tests/tools/local.mk
 include tests/mount/local.mk
 include tests/crash/local.mk

@@ -1,0 +1,1 @@
+EXTRA_DIST += %D%/README %D%/services.sh %D%/up %D%/down %D%/one %D%/stop
