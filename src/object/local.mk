@@ -8,4 +8,5 @@ noinst_LIBRARIES += %D%/libobject.a
 	%D%/object-dir-temp.c \
 	%D%/object-fault.c \
 	%D%/pool.c %D%/pool.h \
+	%D%/s3-error.c %D%/s3-error.h \
 	%D%/s3-sign.c %D%/s3-sign.h

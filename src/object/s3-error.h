@@ -16,7 +16,11 @@
 struct s3_error {
 	char code[64], message[160], region[64], request_id[80];
 };
-/* Read it from a body (expat; a document type is refused). False: the body is no error document. */
+#define S3_ERROR_BODY_MAX (64u << 10)
+/*
+ * Read it from a body (expat; a document type is refused), also from the token service's. False: the
+ * body is no error document, or over S3_ERROR_BODY_MAX.
+ */
 bool s3_error_parse(const char *body, size_t len, struct s3_error *out);
 
 enum s3_what { S3_READ, S3_PUT, S3_REPLACE, S3_BUCKET };
@@ -27,7 +31,10 @@ struct s3_verdict {
 	bool skew;		/* after looking at the Date header */
 	bool redirect;		/* at the region, or the place, that the answer names */
 };
-/* status: 200 too, where the body is an error document. code may be "" (HEAD has no body). */
+/*
+ * status: 200 too, where the body is an error document. code is "" where there is no body (HEAD): then
+ * 404 means that the key is not there. A body that is no error document: "?", which proves no such thing.
+ */
 void s3_error_judge(enum s3_what what, int status, const char *code, struct s3_verdict *out);
 
 #endif
