@@ -4,8 +4,10 @@
 
 build_packages="autoconf automake autoconf-archive pkgconf gcc libc6-dev make fuse3 libfuse3-dev libsqlite3-dev libssl-dev \
 	libcurl4-openssl-dev libexpat1-dev libpq-dev libjson-c-dev"
+# For tests/services; Go, which builds the S3 servers, is not Debian 12's.
+services_packages="postgresql curl openssl"
 check_packages="$build_packages clang libclang-rt-14-dev check rsync vim jq attr strace python3 dash bash tar procps \
-	util-linux sqlite3 mandoc xz-utils"
+	util-linux sqlite3 mandoc xz-utils $services_packages rclone iproute2"
 
 # The names that are not installed.
 missing_packages() {

@@ -93,7 +93,8 @@ need_postgres() {
 	pg_bin=
 	# Debian's package makes and starts a cluster "main" of its own; it is left alone.
 	[ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb >/dev/null ||
-		(. "$services_source/contrib/packages.sh" && need_packages services postgresql) >&2
+		# shellcheck disable=SC2086
+		(. "$services_source/contrib/packages.sh" && need_packages services $services_packages) >&2
 	while read -r dir; do
 		pg_bin=${dir%/initdb}
 	done < <(command -v initdb; find /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V)
