@@ -9,4 +9,5 @@ noinst_LIBRARIES += %D%/libbase.a
 	%D%/json-form.c %D%/json-form.h \
 	%D%/json-scan.c %D%/json-scan.h \
 	%D%/log.c %D%/log.h \
+	%D%/plant.c %D%/plant.h \
 	%D%/rc.c %D%/rc.h

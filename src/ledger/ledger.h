@@ -265,6 +265,11 @@ struct ledger_faults {
 /* Wrap inner (taken, even on failure). faults is read at each call and stays the caller's. */
 enum rc ledger_fault_new(struct ledger **out, struct ledger *inner, const struct ledger_faults *faults, struct why *why) _must_check_;
 
+#ifdef ENABLE_FAILPOINTS
+/* Wrap inner (taken, even on failure) where EVFS_PLANT names a bug that tests must find (base/plant.h); otherwise *out is inner. */
+enum rc ledger_plant_new(struct ledger **out, struct ledger *inner, struct why *why) _must_check_;
+#endif
+
 /* Round trips to a server since the ledger was opened. Always 0 for SQLite. */
 struct ledger_counts {
 	uint64_t append, claim, settle, read, state, seed;	/* seed: and re-seeds */

@@ -3,6 +3,7 @@ noinst_LIBRARIES += %D%/libledger.a
 %C%_libledger_a_SOURCES = \
 	%D%/ledger.c %D%/ledger.h \
 	%D%/ledger-fault.c \
+	%D%/ledger-plant.c \
 	%D%/ledger-sqlite.c %D%/ledger-sqlite.h \
 	%D%/ledger-sqlite-append.c \
 	%D%/ledger-sqlite-claim.c \

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/plant.h"
 #include "event/key.h"
 
 #define RESULT_RESERVE 48	/* what number and time add to the pieces, at most */
@@ -252,6 +253,23 @@ static enum rc plan(struct store *s, struct store_append *a, const struct ledger
 	return RC_OK;
 }
 
+#ifdef ENABLE_FAILPOINTS
+/* Planted: what is not found in S3 is taken back, though its PUT may still be under way and readers have seen it. */
+static enum rc uncommit(struct store *s, struct store_append *a, const struct ledger_append *item, enum rc failed, struct why *why)
+{
+	for (size_t i = 0; i < item->n; i++) {
+		struct ledger_ref ref = { item->stream, item->events[i].number, item->events[i].event_id };
+		enum rc rc = ledger_settle(s->ledger, &ref, 1, why);
+		if (rc != RC_OK)
+			return rc;
+	}
+	a->outcome = STORE_NOT_COMMITTED;
+	return failed;
+}
+#else
+#define uncommit(s, a, item, failed, why) (failed)
+#endif
+
 /* From the commit to the answer; goes back to the commit where S3 or the time contradicts. */
 static enum rc commit_and_store(struct store *s, struct store_append *a, struct ledger_append *item, const struct expectation *e,
 				struct why *why)
@@ -291,6 +309,8 @@ static enum rc commit_and_store(struct store *s, struct store_append *a, struct 
 		}
 		if (rc == RC_TEMPORARY && clock_boot_ms() < deadline)
 			continue;
+		if (rc != RC_OK && PLANTED("un-commit-after-lookup"))
+			rc = uncommit(s, a, item, rc, why);
 		return rc == RC_OK ? RC_OK : rc_prefix(rc == RC_FENCED ? RC_TEMPORARY : rc, why, "committed, but not stored in time");
 	}
 }
