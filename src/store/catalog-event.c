@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/plant.h"
 
 #define ORDINAL_MAX ((1u << 30) - 1024)
 #define COLUMNS "dir, number, fork, ordinal, type, size, occurred, recorded, settled, line_end"
