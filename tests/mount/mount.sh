@@ -13,12 +13,19 @@
 #	adopt_daemon MNT	makes that process known to stop_mount and to the end of the test
 #	eventually SECONDS COMMAND…	waits in silence for a command to succeed; its last status
 #	milliseconds		of a clock
+#	new_place NAME		prints a STORE where nothing is: a directory; EVFS_TEST_KIND=s3 (s3.sh): a prefix of a bucket
+#	object STORE KEY	prints the object
 #	$python			the interpreter itself: python3 may be a wrapper that takes its time
 
 EVFS_SOURCE=$(cd "${EVFS_SOURCE:-$(dirname "${BASH_SOURCE[0]}")/../..}" && pwd)
 . "$EVFS_SOURCE/tests/lib.sh"
 
 python=$(python3 -c 'import sys; print(sys.executable)')
+
+new_place() { rm -rf "${tmp:?}/$1" && printf '%s' "$tmp/$1"; }
+object() { cat "$1/$2"; }
+evfs_exe=$(readlink -f "$evfs")
+[ -z "${EVFS_TEST_KIND:-}" ] || . "$EVFS_SOURCE/tests/mount/s3.sh"
 
 events() { find "$1" -mindepth 1 -maxdepth 1 -type f -name '[0-9]*.json' 2>/dev/null | wc -l; }
 
@@ -59,7 +66,7 @@ has_error() {
 daemon_of() {
 	local p
 	for p in /proc/[0-9]*; do
-		if [ "$(readlink "$p/exe" 2>/dev/null)" = "$(readlink -f "$evfs")" ] &&
+		if [ "$(readlink "$p/exe" 2>/dev/null)" = "$evfs_exe" ] &&
 			tr '\0' '\n' <"$p/cmdline" 2>/dev/null | grep -qxF -e "$1"; then
 			echo "${p#/proc/}"
 		fi
