@@ -179,10 +179,46 @@ static void print_histogram(struct buf *out, const char *name, const char *label
 		   (uint64_t)h->count);
 }
 
+struct kind {
+	const char *name;
+	uint64_t n;
+};
+
+static void print_kinds(struct buf *out, const char *name, const char *help,
+			const struct kind *kinds, size_t n)
+{
+	print_head(out, name, "counter", help);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(out, "%s{kind=\"%s\"} %" PRIu64 "\n", name, kinds[i].name, kinds[i].n);
+}
+
+/* What went to servers: 0 for a directory. */
+static void print_servers(struct buf *out, const struct store_counts *c)
+{
+	const struct kind requests[] = {
+		{ "put", c->object.put },   { "get", c->object.get },	{ "head", c->object.head },
+		{ "list", c->object.list }, { "other", c->object.other },
+	};
+	const struct kind trips[] = {
+		{ "append", c->ledger.append }, { "claim", c->ledger.claim },
+		{ "settle", c->ledger.settle }, { "read", c->ledger.read },
+		{ "state", c->ledger.state },	{ "seed", c->ledger.seed },
+	};
+	const struct kind bytes[] = {
+		{ "sent", c->object.sent }, { "received", c->object.received },
+	};
+	print_kinds(out, "evfs_object_requests_total", "requests to the S3 server", requests,
+		    ARRAY_SIZE(requests));
+	print_kinds(out, "evfs_object_bytes_total", "bytes of bodies", bytes, ARRAY_SIZE(bytes));
+	print_kinds(out, "evfs_ledger_round_trips_total", "round trips to the database", trips,
+		    ARRAY_SIZE(trips));
+}
+
 static void print_store(struct buf *out, struct store *store)
 {
 	struct store_counts c;
 	store_counts(store, &c);
+	print_servers(out, &c);
 	const struct {
 		const char *name, *help;
 		uint64_t n;
@@ -206,6 +242,14 @@ static void print_store(struct buf *out, struct store *store)
 		{ "evfs_settled_total", "events settled", c.settled },
 		{ "evfs_reseeded_total", "streams seeded again", c.reseeded },
 		{ "evfs_seedings_total", "seedings of the ledger", c.seedings },
+		{ "evfs_object_retries_total", "requests to the S3 server that were repeated",
+		  c.object.retries },
+		{ "evfs_object_failed_total", "requests to the S3 server without an answer",
+		  c.object.failed },
+		{ "evfs_ledger_connects_total", "connections made to the database",
+		  c.ledger.connects },
+		{ "evfs_ledger_failed_total", "round trips to the database that failed",
+		  c.ledger.failed },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
 		print_head(out, counters[i].name, "counter", counters[i].help);

@@ -82,7 +82,8 @@ static const char *const texts[SQL_COUNT] = {
 			     " WHERE " IS_DUE " LIMIT 1",
 	[SQL_OPEN_LEASE] = "UPDATE open SET lease_until = ?3, attempts = attempts + 1"
 			   " WHERE stream = ?1 AND number = ?2",
-	[SQL_OPEN_COUNT] = "SELECT count(*), ifnull(sum(recorded_us < ?), 0) FROM open",
+	[SQL_OPEN_COUNT] = "SELECT count(*), ifnull(sum(recorded_us < ?), 0), ifnull(min(recorded_us), 0)"
+			   " FROM open",
 
 	[SQL_BODY_NEW] = "INSERT INTO pending(seq, stream, number, made_us, own_time, head, tail)"
 			 " VALUES(?, ?, ?, ?, ?, ?, ?)",

@@ -376,6 +376,7 @@ static enum rc count_open(struct ledger_sqlite_conn *c, struct ledger_state *out
 	rc = ledger_sqlite_conn_step(c, q, &there, why);
 	out->pending = there ? (uint64_t)sqlite3_column_int64(q, 0) : 0;
 	out->late = there ? (uint64_t)sqlite3_column_int64(q, 1) : 0;
+	out->oldest_us = there ? sqlite3_column_int64(q, 2) : 0;
 	return rc;
 }
 

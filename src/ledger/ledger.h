@@ -168,6 +168,7 @@ struct ledger_state {
 	bool alone;			/* no other process has this store's ledger open; false where that can't be known */
 	bool complete;			/* the whole store was re-seeded under this seeding: a stream that is not there is new */
 	uint64_t streams, pending, late, unseeded;
+	int64_t oldest_us;		/* with count: when the oldest that is pending was recorded; 0: none is */
 };
 /* RC_NOT_FOUND: the ledger is gone. RC_CORRUPT: damaged; why says how to rebuild it. */
 enum rc ledger_state(struct ledger *l, struct ledger_state *out, struct why *why) _must_check_;

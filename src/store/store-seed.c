@@ -5,7 +5,7 @@
  * The ledger as a whole:
  *   seeded     its identity is the one written down
  *   noticed    it is not; nothing is stored until no PUT given out before can still arrive: twice the time-out, or at once where
- *              no other process has the ledger open and no PUT of our own is under way
+ *              no other process has the ledger open, or the store is new, and no PUT of our own is under way
  *   written    the identity stands in the bucket, then in the ledger, under a new number; now each stream waits for its re-seed
  *   complete   every stream that the objects or the ledger name is re-seeded
  */
@@ -221,7 +221,7 @@ static void forget_notice(struct store *s)
 static uint64_t still_to_wait(struct store *s, const struct ledger_state *state)
 {
 	uint64_t now = clock_boot_ms(), until = noticed_ms(s, state->identity) + 2 * s->options.timeout_ms;
-	if (state->alone)
+	if (state->alone || s->options.born)
 		until = atomic_load(&s->committing) ? now + 1 : atomic_load(&s->in_flight_until);
 	return until > now ? until - now : 0;
 }

@@ -264,4 +264,7 @@ void store_counts(struct store *s, struct store_counts *out)
 		TAKE(seedings), TAKE(commit_us), TAKE(put_us),
 	};
 #undef TAKE
+	object_counts(s->objects, &out->object);
+	if (s->ledger)
+		ledger_counts(s->ledger, &out->ledger);
 }

@@ -32,6 +32,7 @@ struct store_options {
 	uint64_t max_event;	/* bytes of one stored body */
 	enum store_ack ack;
 	bool restore;		/* a draft's number may leave the gap that was there */
+	bool born;		/* its store.json was written just now: no PUT for it can be under way, a seeding need not wait */
 	bool background;	/* false: no sweeper (one-shot programs); what this process stored is settled at store_free */
 	const char *read_only;	/* not NULL: why nothing may be appended */
 	const char *catalog;	/* the catalog's file; NULL: in memory */
@@ -109,6 +110,8 @@ struct store_counts {
 	uint64_t puts, gets, lists, syncs;	/* object requests of the append path, sweeper and seeding */
 	uint64_t swept, settled, reseeded, seedings;
 	uint64_t commit_us, put_us;	/* sums of time */
+	struct object_counts object;	/* requests to servers, of all parts */
+	struct ledger_counts ledger;
 };
 void store_counts(struct store *s, struct store_counts *out);
 

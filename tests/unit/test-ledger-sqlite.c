@@ -63,7 +63,7 @@ struct report {
 	enum rc rc;
 	struct why why;
 	bool fenced_stream;
-	struct ledger_state state = { .count = true };
+	struct ledger_state state;
 	uint64_t number;
 	char rows[200];
 };
