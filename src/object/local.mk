@@ -9,4 +9,6 @@ noinst_LIBRARIES += %D%/libobject.a
 	%D%/object-fault.c \
 	%D%/pool.c %D%/pool.h \
 	%D%/s3-error.c %D%/s3-error.h \
+	%D%/s3-list.c %D%/s3-list.h \
+	%D%/s3-list-page.c %D%/s3-list-page.h \
 	%D%/s3-sign.c %D%/s3-sign.h

@@ -3,6 +3,8 @@
  * A page of ListObjectsV2, parsed while it arrives. A document type is refused, so are texts over their
  * limits, and pages that contradict what was asked for or told before: keys out of order, keys before the
  * one to start after or outside of the prefix, "truncated" without a token or with the token of the last page.
+ * A page is told when it is there whole; one that contradicts itself tells nothing. What can't be a key (object.h:
+ * "a/" of a console, "a//b") is not told, nor what is below .evfs/ unless it was asked for.
  * Source: Amazon S3 API Reference, ListObjectsV2.
  */
 #ifndef EVFS_OBJECT_S3_LIST_H
@@ -26,9 +28,12 @@ enum rc s3_list_new(struct s3_list **out, const char *prefix, size_t cut, const 
 		    void *arg, struct why *why) _must_check_;
 /* Begin the next page, or the same one again after it failed half-way: what was told already is not told again. */
 enum rc s3_list_page(struct s3_list *l, struct why *why) _must_check_;
-/* Feed what arrives. RC_CANCELLED: fn said stop. RC_CORRUPT: not such a page (a body that ends early is RC_TEMPORARY in s3_list_end). */
+/* Feed what arrives. RC_CORRUPT: not such a page. fn is not called. */
 enum rc s3_list_feed(struct s3_list *l, const char *data, size_t len, struct why *why) _must_check_;
-/* The page is over. RC_OK: *more says whether there is another. */
+/*
+ * The page arrived whole; fn is called here. RC_OK: *more says whether there is another. RC_CANCELLED: fn said stop.
+ * RC_CORRUPT: not such a page. RC_TEMPORARY: it ends early, or is an error document with status 200 (RC_DENIED … by its code).
+ */
 enum rc s3_list_end(struct s3_list *l, bool *more, struct why *why) _must_check_;
 /* The token for the next page; NULL for the first. */
 const char *s3_list_token(const struct s3_list *l);

@@ -86,7 +86,7 @@ endif
 
 # the parts of S3 that need no server
 if HAVE_CHECK
-s3_units = %D%/test-s3-sign %D%/test-s3-error
+s3_units = %D%/test-s3-sign %D%/test-s3-error %D%/test-s3-list
 check_PROGRAMS += $(s3_units)
 TESTS += $(s3_units)
 s3_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -97,4 +97,7 @@ s3_ldadd = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJE
 %C%_test_s3_error_SOURCES = %D%/test-s3-error.c
 %C%_test_s3_error_CFLAGS = $(s3_cflags)
 %C%_test_s3_error_LDADD = $(s3_ldadd)
+%C%_test_s3_list_SOURCES = %D%/test-s3-list.c
+%C%_test_s3_list_CFLAGS = $(s3_cflags)
+%C%_test_s3_list_LDADD = $(s3_ldadd)
 endif
