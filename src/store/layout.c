@@ -311,6 +311,20 @@ static enum rc list_foreign(struct object_store *objects, struct streams *s, str
 	return rc;
 }
 
+enum rc layout_list_foreign(struct object_store *objects, enum layout layout,
+			    void (*foreign)(void *arg, const char *key), void *arg, struct why *why)
+{
+	_cleanup_(freep) struct streams *s = calloc(1, sizeof(*s));
+	if (!s)
+		return rc_fail(RC_NO_MEMORY, why, "no memory to list the store");
+	s->ops = layouts[layout];
+	s->arg = arg;
+	s->foreign = foreign;
+	enum rc rc = list_foreign(objects, s, why);
+	buf_release(&s->path);
+	return rc;
+}
+
 enum rc layout_list_streams(struct object_store *objects, enum layout layout, layout_stream_fn *fn,
 			    void *arg, void (*foreign)(void *arg, const char *key), struct why *why)
 {

@@ -53,6 +53,10 @@ typedef bool layout_stream_fn(void *arg, const char *type, const char *id);
 enum rc layout_list_streams(struct object_store *objects, enum layout layout, layout_stream_fn *fn, void *arg,
 			    void (*foreign)(void *arg, const char *key), struct why *why) _must_check_;
 
+/* Tell foreign of each object beside the prefixes that a store of this layout has: the other half of what layout_list_streams tells it. */
+enum rc layout_list_foreign(struct object_store *objects, enum layout layout, void (*foreign)(void *arg, const char *key), void *arg,
+			    struct why *why) _must_check_;
+
 /* An event of a stream as the objects tell it. */
 struct layout_entry {
 	uint64_t number;

@@ -9,8 +9,13 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/store-seed.c \
 	%D%/store-settle.c \
 	%D%/store-sweep.c \
-	%D%/verify.c %D%/verify.h %D%/verify-private.h \
-	%D%/verify-indexed.c
+	%D%/verify.c %D%/verify.h %D%/verify-private.h %D%/verify-work.h \
+	%D%/verify-batch.c \
+	%D%/verify-compare.c \
+	%D%/verify-indexed.c \
+	%D%/verify-native.c \
+	%D%/verify-read.c \
+	%D%/verify-state.c
 %C%_libstore_a_SOURCES += \
 	%D%/catalog.c %D%/catalog.h \
 	%D%/catalog-dir.c \

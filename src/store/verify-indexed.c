@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verify-indexed.c - the established layout: each index entry leads to its event, each event has its entries. */
+/*
+ * verify-indexed.c - the established layout: each index entry leads to its event, each event has
+ * its entries.
+ */
 #include "config.h"
 #include "store/verify-private.h"
 
@@ -14,13 +17,17 @@
 struct indexed {
 	struct verify *v;
 	const char *type, *id;
-	uint64_t last;		/* the number told before */
+	uint64_t last; /* the number told before */
 };
 
-static void tell(struct indexed *x, const char *kind, uint64_t number, const char *key, const char *text)
+static void tell(struct indexed *x, const char *kind, uint64_t number, const char *key,
+		 const char *text)
 {
-	verify_tell(x->v, (struct verify_finding){ .kind = kind, .type = x->type, .id = x->id, .number = number, .key = key },
-		    "%s", text);
+	verify_tell(
+		x->v,
+		(struct verify_finding){
+			.kind = kind, .type = x->type, .id = x->id, .number = number, .key = key },
+		"%s", text);
 }
 
 /* The s3_key of an index body. */
@@ -60,19 +67,23 @@ static void need_entries(struct indexed *x, uint64_t number, const struct event 
 	need_entry(x, number, buf_text(&key));
 }
 
-static enum rc check_event(struct indexed *x, uint64_t number, const char *entry_key, const char *event_object)
+static enum rc check_event(struct indexed *x, uint64_t number, const char *entry_key,
+			   const char *event_object)
 {
 	struct object_get get = { .key = event_object };
 	STORE_COUNT(x->v->s, gets, 1);
 	enum rc rc = object_get(x->v->s->objects, &get, 1);
 	if (rc == RC_NOT_FOUND) {
-		tell(x, "missing-object", number, entry_key, "the index entry names an event object that is not there");
+		tell(x, "missing-object", number, entry_key,
+		     "the index entry names an event object that is not there");
 		return RC_OK;
 	}
 	_cleanup_(freep) char *body = get.buf;
 	_cleanup_(event_release) struct event e = EVENT_INIT;
+	_cleanup_(buf_release) struct buf found = BUF_INIT;
 	bool good;
-	rc = verify_body(x->v, x->type, x->id, number, &get, &e, &good);
+	rc = verify_body(&get, x->type, x->id, number, &found, &e, &good, &x->v->why);
+	verify_tell_notes(x->v, buf_text(&found), found.len);
 	if (rc == RC_OK && good)
 		need_entries(x, number, &e);
 	return rc;
@@ -85,7 +96,8 @@ static bool check_entry(void *arg, const struct layout_entry *entry)
 	if (entry->number == x->last)
 		tell(x, "fork", entry->number, entry->key, "a second entry with this number");
 	else if (entry->number > x->last + 1) {
-		snprintf(text, sizeof(text), "%" PRIu64 " to %" PRIu64 " are not there", x->last + 1, entry->number - 1);
+		snprintf(text, sizeof(text), "%" PRIu64 " to %" PRIu64 " are not there",
+			 x->last + 1, entry->number - 1);
 		tell(x, "gap", x->last + 1, NULL, text);
 	}
 	x->last = entry->number;
@@ -98,11 +110,12 @@ static bool check_entry(void *arg, const struct layout_entry *entry)
 	if (x->v->rc != RC_OK)
 		x->v->rc = rc_fail(x->v->rc, &x->v->why, "%s", get.why.text);
 	else if (!event_key(get.buf, get.len, &key))
-		tell(x, "malformed", entry->number, entry->key, "the index entry is no JSON object with an s3_key");
+		tell(x, "malformed", entry->number, entry->key,
+		     "the index entry is no JSON object with an s3_key");
 	else
 		x->v->rc = check_event(x, entry->number, entry->key, buf_text(&key));
 	verify_step(x->v, 1);
-	return x->v->rc == RC_OK;
+	return !verify_ends(x->v);
 }
 
 static bool check_stream(void *arg, const char *type, const char *id)
@@ -111,7 +124,8 @@ static bool check_stream(void *arg, const char *type, const char *id)
 	struct indexed x = { .v = v, .type = type, .id = id };
 	v->count.streams++;
 	STORE_COUNT(v->s, lists, 1);
-	enum rc rc = layout_list_stream(v->s->objects, LAYOUT_INDEXED, type, id, 0, check_entry, &x, &v->why);
+	enum rc rc = layout_list_stream(v->s->objects, LAYOUT_INDEXED, type, id, 0, check_entry, &x,
+					&v->why);
 	if (v->rc == RC_OK)
 		v->rc = rc;
 	return v->rc == RC_OK;
@@ -120,9 +134,13 @@ static bool check_stream(void *arg, const char *type, const char *id)
 static void foreign_object(void *arg, const char *key)
 {
 	const char *slash = strrchr(key, '/');
-	bool old = slash && !strcmp(slash, "/events.json") && !strncmp(key, "indexes/by-aggregate/", 21);
-	verify_tell(arg, (struct verify_finding){ .kind = old ? "old-shape" : "foreign", .key = key }, "%s",
-		    old ? "an index of 2025-08, one file for an aggregate" : "not a key of this layout");
+	bool old = slash && !strcmp(slash, "/events.json") &&
+		   !strncmp(key, "indexes/by-aggregate/", 21);
+	verify_tell(arg,
+		    (struct verify_finding){ .kind = old ? "old-shape" : "foreign", .key = key },
+		    "%s",
+		    old ? "an index of 2025-08, one file for an aggregate"
+			: "not a key of this layout");
 }
 
 /* An event object that no by-event-id entry leads to. */
@@ -143,8 +161,9 @@ static bool check_orphan(void *arg, const struct object_info *info)
 	key_indexed_by_event_id(buf_text(&id), &key);
 	v->rc = object_stat(v->s->objects, buf_text(&key), &entry, &v->why);
 	if (v->rc == RC_NOT_FOUND) {
-		verify_tell(v, (struct verify_finding){ .kind = "orphan", .key = info->key },
-			    "an event object without index entries: it was never shown or published");
+		verify_tell(
+			v, (struct verify_finding){ .kind = "orphan", .key = info->key },
+			"an event object without index entries: it was never shown or published");
 		v->rc = RC_OK;
 	}
 	return v->rc == RC_OK;
@@ -153,10 +172,12 @@ static bool check_orphan(void *arg, const struct object_info *info)
 enum rc verify_indexed_run(struct verify *v)
 {
 	STORE_COUNT(v->s, lists, 2);
-	enum rc rc = layout_list_streams(v->s->objects, LAYOUT_INDEXED, check_stream, v, foreign_object, &v->why);
+	enum rc rc = layout_list_streams(v->s->objects, LAYOUT_INDEXED, check_stream, v,
+					 foreign_object, &v->why);
 	if (rc == RC_OK)
 		rc = v->rc;
 	if (rc == RC_OK)
-		rc = object_list(v->s->objects, "events/", NULL, OBJECT_LIST_DEEP, check_orphan, v, &v->why);
+		rc = object_list(v->s->objects, "events/", NULL, OBJECT_LIST_DEEP, check_orphan, v,
+				 &v->why);
 	return rc == RC_OK ? v->rc : rc;
 }

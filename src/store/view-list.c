@@ -8,7 +8,9 @@
 #include "config.h"
 #include "store/view-private.h"
 
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 
@@ -118,30 +120,65 @@ enum rc view_list(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *f
 	return list_events(v, row, cursor, fn, arg, why);
 }
 
-enum rc view_known(struct view *v, const char *type, const char *id, view_known_fn *fn, void *arg,
-		   struct why *why)
+#define KNOWN_PAGE 32
+
+struct known {
+	struct catalog_event rows[KNOWN_PAGE];
+	struct view_event shown[KNOWN_PAGE];
+	struct buf ids;		/* their event ids, a NUL behind each */
+	size_t n;
+};
+
+static enum rc read_known(struct view *v, struct known *k, int64_t dir, uint64_t number,
+			  unsigned fork, struct why *why)
+{
+	buf_reset(&k->ids);
+	struct catalog_conn *conn = catalog_read(v->catalog);
+	enum rc rc = catalog_event_list(conn, dir, number, fork, k->rows, KNOWN_PAGE, &k->n, why);
+	for (size_t i = 0; i < k->n && rc == RC_OK; i++) {
+		rc = catalog_event_texts(conn, dir, k->rows[i].number, k->rows[i].fork, &k->ids,
+					 NULL, why);
+		buf_add_char(&k->ids, '\0');
+		if (rc == RC_OK)
+			rc = view_entry_event(v, conn, &k->rows[i], &k->shown[i], why);
+	}
+	catalog_done(v->catalog, conn);
+	if (rc == RC_OK && buf_failed(&k->ids))
+		rc = rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
+	return rc;
+}
+
+enum rc view_known(struct view *v, const char *type, const char *id, uint64_t after,
+		   view_known_fn *fn, void *arg, struct why *why)
 {
 	struct catalog_dir dir;
-	_cleanup_(buf_release) struct buf event_id = BUF_INIT;
 	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc rc = catalog_dir_path(conn, type, id, false, &dir, why);
 	catalog_done(v->catalog, conn);
+	if (rc != RC_OK)
+		return rc == RC_NOT_FOUND ? RC_OK : rc;
 
-	struct catalog_event row = { .number = 0 };
-	while (rc == RC_OK) {
-		struct view_event shown;
-		size_t n = 0;
-		buf_reset(&event_id);
-		conn = catalog_read(v->catalog);
-		rc = catalog_event_list(conn, dir.row, row.number, row.fork, &row, 1, &n, why);
-		if (rc == RC_OK && n)
-			rc = catalog_event_texts(conn, dir.row, row.number, row.fork, &event_id,
-						 NULL, why);
-		if (rc == RC_OK && n)
-			rc = view_entry_event(v, conn, &row, &shown, why);
-		catalog_done(v->catalog, conn);
-		if (rc == RC_OK && (!n || !fn(arg, &shown, buf_text(&event_id))))
-			break;
+	_cleanup_(freep) struct known *k = calloc(1, sizeof(*k));
+	if (!k)
+		return rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
+	unsigned fork = INT_MAX;	/* behind each that has the number `after` */
+	bool more = true;
+	while (rc == RC_OK && more) {
+		rc = read_known(v, k, dir.row, after, fork, why);
+		more = rc == RC_OK && k->n == KNOWN_PAGE;
+		const char *event_id = buf_text(&k->ids);
+		for (size_t i = 0; rc == RC_OK && i < k->n; i++) {
+			if (!fn(arg, &k->shown[i], event_id)) {
+				more = false;
+				break;
+			}
+			event_id += strlen(event_id) + 1;
+		}
+		if (more) {
+			after = k->rows[k->n - 1].number;
+			fork = k->rows[k->n - 1].fork;
+		}
 	}
+	buf_release(&k->ids);
 	return rc == RC_NOT_FOUND ? RC_OK : rc;
 }

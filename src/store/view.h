@@ -133,9 +133,10 @@ void view_touch(struct view *v, const char *type, const char *id);
 enum rc view_identity_changed(struct view *v, size_t *dropped_r, struct why *why) _must_check_;
 
 /*
- * For verify: compare the catalog with rows told by the ledger or the objects. Tells fn each catalog event of a stream by number.
+ * For verify: compare the catalog with rows told by the ledger or the objects. Tells fn each catalog event of a stream with a number
+ * above after, by number. fn may call the view.
  */
 typedef bool view_known_fn(void *arg, const struct view_event *event, const char *event_id);
-enum rc view_known(struct view *v, const char *type, const char *id, view_known_fn *fn, void *arg, struct why *why) _must_check_;
+enum rc view_known(struct view *v, const char *type, const char *id, uint64_t after, view_known_fn *fn, void *arg, struct why *why) _must_check_;
 
 #endif

@@ -159,7 +159,9 @@ static uint64_t findings(struct store *s)
 {
 	struct verify_progress p;
 	struct why why = { "" };
-	ck_assert_msg(verify_run(s, count_finding, NULL, NULL, &p, &why) == RC_OK, "%s", why.text);
+	const struct verify_options options = { .found = count_finding };
+	bool resumable;
+	ck_assert_msg(verify_run(s, &options, &p, &resumable, &why) == RC_OK, "%s", why.text);
 	return p.findings;
 }
 
