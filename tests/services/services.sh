@@ -385,6 +385,7 @@ pg_initdb() {
 		ssl_cert_file = 'server.crt'
 		ssl_key_file = 'server.key'
 	END
+	echo "host all all samenet scram-sha-256" >>"$where/cluster/pg_hba.conf"	# where services_address is a bridge's
 	tls_make "$home/tls" || return
 	for file in cert:crt key:key; do
 		install -m 600 -o "${owner%:*}" -g "${owner#*:}" "$home/tls/good/${file%:*}.pem" \
