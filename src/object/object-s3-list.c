@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * object-s3-list.c - list keys, page by page.
+ *
+ * A page is read whole before its keys are told, in the caller's thread: the callback may use the
+ * store. The time-out is that of a page.
+ */
+#include "config.h"
+#include "object/object.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "event/key.h"
+#include "object/object-dir.h"
+#include "object/object-s3-private.h"
+#include "object/s3-list.h"
+#include "object/s3-sign.h"
+
+#define PAGE_MAX \
+	(16u << 20) /* 1,000 keys of 1,024 bytes, each encoded threefold, and as many prefixes */
+#define PAGE_TRIES 3
+
+struct listing {
+	struct object_s3 *o;
+	struct s3_list *pages;
+	const char *name; /* the prefix as the caller named it */
+	struct buf prefix, after, query;
+	bool shallow, own, stopped;
+	object_list_fn *fn;
+	void *arg;
+};
+
+/* Not told: what is ours, and what no directory could hold (a console's markers of folders). */
+static bool tell(void *arg, const struct object_info *info)
+{
+	struct listing *l = arg;
+	char key[KEY_MAX + 2];
+	size_t len = strlen(info->key);
+	if (!l->own && !strncmp(info->key, ".evfs/", 6))
+		return true;
+	if (len > KEY_MAX || len <= strlen(l->name))
+		return true;
+	memcpy(key, info->key, len + 1);
+	if (info->is_prefix)
+		key[len - 1] = '\0';
+	if (object_dir_key_fault(key))
+		return true;
+	l->stopped = !l->fn(l->arg, info);
+	return !l->stopped;
+}
+
+static enum rc make_query(struct listing *l, struct why *why)
+{
+	const char *token = s3_list_token(l->pages);
+	buf_reset(&l->query);
+	if (token)
+		s3_sign_query_add(&l->query, "continuation-token", token);
+	if (l->shallow)
+		s3_sign_query_add(&l->query, "delimiter", "/");
+	s3_sign_query_add(&l->query, "encoding-type", "url");
+	s3_sign_query_add(&l->query, "list-type", "2");
+	s3_sign_query_add(&l->query, "max-keys", "1000");
+	s3_sign_query_add(&l->query, "prefix", buf_text(&l->prefix));
+	if (!token && l->after.len)
+		s3_sign_query_add(&l->query, "start-after", buf_text(&l->after));
+	return buf_failed(&l->query)
+		       ? rc_fail(RC_NO_MEMORY, why, "no memory to list '%.300s'", l->name)
+		       : RC_OK;
+}
+
+/* One page, once. */
+static enum rc try_page(struct listing *l, struct s3_request *r, uint64_t deadline_ms, bool *more,
+			struct why *why)
+{
+	s3_request_reset(r);
+	object_s3_ask(l->o, r, S3_REQUEST_LIST, HTTP_GET, "list", l->name, why);
+	r->key = NULL;
+	r->what = S3_BUCKET;
+	r->limit = PAGE_MAX;
+	r->query = buf_text(&l->query);
+	r->deadline_ms = deadline_ms;
+	enum rc rc = s3_request_batch_one(r);
+	if (rc != RC_OK)
+		return rc;
+	rc = s3_list_page(l->pages, why);
+	if (rc == RC_OK)
+		rc = s3_list_feed(l->pages, buf_text(&r->call.answer), r->call.answer.len, why);
+	if (rc == RC_OK)
+		rc = s3_list_end(l->pages, more, why);
+	return rc == RC_OK || l->stopped ? rc
+					 : rc_prefix(rc, why, "cannot list '%.200s' in bucket '%s'",
+						     l->name, l->o->site->bucket);
+}
+
+/*
+ * A page that is no good is asked for again: it may have been cut, or come from a server that is
+ * just being replaced.
+ */
+static enum rc read_page(struct listing *l, struct s3_request *r, bool *more, struct why *why)
+{
+	uint64_t deadline_ms = clock_boot_ms() + l->o->timeout_ms;
+	enum rc rc = make_query(l, why);
+	if (rc != RC_OK)
+		return rc;
+	for (unsigned i = 1;; i++) {
+		rc = try_page(l, r, deadline_ms, more, why);
+		bool bad_page = r->rc == RC_OK && (rc == RC_CORRUPT || rc == RC_TEMPORARY);
+		if (!bad_page || l->stopped || i == PAGE_TRIES || clock_boot_ms() >= deadline_ms)
+			return rc;
+	}
+}
+
+static enum rc read_pages(struct listing *l, struct why *why)
+{
+	struct s3_request r;
+	bool more = true;
+	enum rc rc = RC_OK;
+	s3_request_init(&r, l->o->site);
+	while (rc == RC_OK && more && !l->stopped)
+		rc = read_page(l, &r, &more, why);
+	s3_request_release(&r);
+	return l->stopped ? RC_OK : rc;
+}
+
+static enum rc check_prefix(const char *prefix, struct why *why)
+{
+	char key[KEY_MAX + 1];
+	size_t len = strlen(prefix);
+	if (len > KEY_MAX || (len && prefix[len - 1] != '/'))
+		return rc_fail(
+			RC_INVALID, why,
+			"cannot list '%.300s': the prefix does not end in '/', or is too long",
+			prefix);
+	if (!len)
+		return RC_OK;
+	memcpy(key, prefix, len - 1);
+	key[len - 1] = '\0';
+	const char *fault = object_dir_key_fault(key);
+	return fault ? rc_fail(RC_INVALID, why, "cannot list '%.300s': the prefix %s", prefix,
+			       fault)
+		     : RC_OK;
+}
+
+enum rc object_s3_list_keys(struct object_store *s, const char *prefix, const char *after,
+			    enum object_list_flags flags, object_list_fn *fn, void *arg,
+			    struct why *why)
+{
+	struct object_s3 *o = object_s3_of(s);
+	enum rc rc = check_prefix(prefix, why);
+	if (rc != RC_OK)
+		return rc;
+	size_t len = strlen(prefix);
+	bool inside = after && !strncmp(after, prefix, len);
+	if (after && !inside && strcmp(after, prefix) > 0)
+		return RC_OK; /* it lies behind all that begins with prefix */
+
+	struct listing l = {
+		.o = o,
+		.name = prefix,
+		.shallow = flags == OBJECT_LIST_SHALLOW,
+		.own = !strncmp(prefix, ".evfs/", 6),
+		.fn = fn,
+		.arg = arg,
+	};
+	buf_add_text(&l.prefix, o->prefix);
+	buf_add_text(&l.prefix, prefix);
+	if (inside) {
+		buf_add_text(&l.after, o->prefix);
+		buf_add_text(&l.after, after);
+	}
+	if (buf_failed(&l.prefix) || buf_failed(&l.after))
+		rc = rc_fail(RC_NO_MEMORY, why, "no memory to list '%.300s'", prefix);
+	if (rc == RC_OK)
+		rc = s3_list_new(&l.pages, buf_text(&l.prefix), strlen(o->prefix),
+				 inside ? buf_text(&l.after) : NULL, l.shallow, tell, &l, why);
+	if (rc == RC_OK)
+		rc = read_pages(&l, why);
+	s3_list_free(&l.pages);
+	buf_release(&l.prefix);
+	buf_release(&l.after);
+	buf_release(&l.query);
+	return rc;
+}
