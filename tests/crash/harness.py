@@ -167,11 +167,12 @@ class Folder:
 class Mount:
     """A mount in the foreground, in a process of its own."""
 
-    def __init__(self, build, store, point, options, log, failpoint=None):
+    def __init__(self, build, store, point, options, log, failpoint=None, env=None):
         os.makedirs(point, exist_ok=True)
         self.store, self.point, self.log = store, point, log
         self.outside = os.stat(point).st_dev
-        env = dict(os.environ)
+        self.env = env
+        env = dict(os.environ, **(env or {}))
         env.pop("EVFS_FAILPOINT", None)
         if failpoint:
             env["EVFS_FAILPOINT"] = failpoint
@@ -310,8 +311,8 @@ def evfsctl(build, *args, stdin=b"", failpoint=None, timeout=120, env=None):
     return done
 
 
-def verify(build, store):
-    done = evfsctl(build, "verify", store)
+def verify(build, store, env=None):
+    done = evfsctl(build, "verify", store, env=env)
     if done.returncode:
         raise Failed("evfsctl verify: status %d\n%s%s" % (done.returncode, done.stdout.decode(errors="replace"),
                                                          done.stderr.decode(errors="replace")))

@@ -5,13 +5,13 @@ import json
 import mmap
 import os
 import random
-import shutil
 import signal
 import threading
 import time
 
 import history
-from harness import GONE, Failed, Mount, evfsctl, fork, kill_all, verify, wait_all
+from harness import GONE, Failed, Mount, fork, kill_all, verify, wait_all
+from place import Directory
 from writer import ToolWriter, Writer
 
 # What a store is put through: see Scenario.cycle.
@@ -19,8 +19,8 @@ KINDS = ("plain", "committed", "lost", "pair")
 STREAMS = ["Order/s-%d" % i for i in range(3)]
 WRITERS = 5
 MOUNT_OPTIONS = "timeout=1s,fresh=50ms"
-EXIT_CONFLICT = 4
 HANGS_AFTER = 120
+ANSWERED_WITHIN = 10.0  # seconds; timeout=1s, 5 s more (issue), and what a machine under load adds
 FIRES_WITHIN = 2.0  # seconds; a failpoint that is not passed by then is given up: a plain kill instead
 
 MANY_PASSES = 30
@@ -40,17 +40,19 @@ def passes(name):
 
 
 class Scenario:
+    live = False  # do writers go on after EIO?
+
     def __init__(self, folder, build, failpoints, seed, index, kind):
         self.folder = os.path.join(folder, "%d-%s" % (index, kind))
         self.build, self.kind, self.index = build, kind, index
-        self.store, self.log = self.folder + "/store", self.folder + "/log"
+        self.log = self.folder + "/log"
         self.random = random.Random("%s/%d" % (seed, index))
         self.failpoints = failpoints
         self.plans, self.doing = [], "init"
         self.cycles = 0
         self.fired = {}  # failpoint: how often it killed
         self.inside = 0  # kills that cut an append
-        self.counts = {"ok": 0, "cut": 0, "unsent": 0, "retried": 0, "EIO": 0}
+        self.counts = {"ok": 0, "cut": 0, "unsent": 0, "refused": 0, "owed": 0, "retried": 0, "EIO": 0}
         self.manifests, self.offsets = {}, {}
         self.lines = []
         self.attempts = []
@@ -58,7 +60,12 @@ class Scenario:
         self.mounts = []
         self.hung = False
         self.unstored = []  # reasons of EIO
+        self.stop, self.pids = mmap.mmap(-1, 1), {}
         os.makedirs(self.folder)
+        self.place = self.new_place()
+
+    def new_place(self):
+        return Directory(self.build, self.folder)
 
     # ---- what is to happen
 
@@ -86,49 +93,44 @@ class Scenario:
         self.fired[name] = self.fired.get(name, 0) + 1
 
     def mount(self, point, failpoint=None):
-        options = MOUNT_OPTIONS + (",ack=committed" if self.kind == "committed" else "")
-        mount = Mount(self.build, self.store, self.folder + "/" + point, options, self.log, failpoint)
+        options = MOUNT_OPTIONS + self.place.options + (",ack=committed" if "committed" in self.kind else "")
+        mount = Mount(self.build, self.place.store, self.folder + "/" + point, options, self.log, failpoint, self.place.env)
         self.mounts.append(mount)
         return mount
 
     def init(self, *options, failpoint=None):
-        done = evfsctl(self.build, "init", *options, self.store, failpoint=failpoint)
-        if failpoint and done.returncode == -signal.SIGKILL:
+        if self.place.make(*options, failpoint=failpoint):
             self.hit(failpoint)
-            done = evfsctl(self.build, "init", *options, self.store)
-            if done.returncode == EXIT_CONFLICT and not options and b"is a store already" in done.stderr:
-                return  # a mount does the rest
-        if done.returncode:
-            raise Failed("evfsctl init %s: status %d, %s" % (options, done.returncode, done.stderr.decode(errors="replace")))
 
-    def start_writers(self, mounts, stop):
-        """Writers 0 … on the mounts in turn, and one with evfsctl beside a pair. Returns {pid: name}."""
+    def start_writers(self, mounts):
+        """Writers 0 … on the mounts in turn, and one with evfsctl beside a pair."""
         heads = {stream: seen[1][-1]["sequence_number"] for stream, seen in self.seen.items() if seen[1]}
         there = {event["data"]["t"] for seen in self.seen.values() for event in seen[1]}
-        pids = {}
-        names = ["w%d" % i for i in range(WRITERS)] + (["tool"] if self.kind == "pair" else [])
+        self.stop[0] = 0
+        names = ["w%d" % i for i in range(WRITERS)] + (["tool"] if "pair" in self.kind else [])
         for i, name in enumerate(names):
             manifest = self.manifests.get(name)
             if manifest is None:
                 path = "%s/%s.ndjson" % (self.folder, name)
                 manifest = self.manifests[name] = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             own = [a for a in self.attempts if a["w"] == name]
-            lost = self.kind == "lost"  # there a refused retry stays what it is
+            lost = "lost" in self.kind  # there a refused retry stays what it is
             retries = [dict(a, was_there=a["tokens"][0] in there, may_refuse=lost) for a in own
-                       if a["answer"] == "cut" and a["own"] and not (lost and a.get("retried"))]
+                       if a["answer"] in ("cut", "owed") and a["own"] and not (lost and a.get("retried"))]
             arguments = (name, mounts[i % len(mounts)].point, manifest, own[-1]["a"] if own else 0,
-                         self.random.random(), STREAMS, heads, stop)
+                         self.random.random(), STREAMS, heads, self.stop, self.live)
             if name == "tool":
-                writer = ToolWriter(self.build, self.store, [f for f in IN_TOOL if f in self.failpoints], *arguments)
+                writer = ToolWriter(self.build, self.place, [f for f in IN_TOOL if f in self.failpoints], *arguments)
             else:
                 writer = Writer(*arguments)
-            pids[fork(writer.run, retries, errors=self.folder + "/errors")] = name
-        return pids
+            self.pids[fork(writer.run, retries, errors=self.folder + "/errors")] = name
 
-    def end_writers(self, pids, mounts):
+    def end_writers(self):
+        self.stop[0] = 1
+        pids, self.pids = self.pids, {}
         done = wait_all(list(pids), 20)
         if len(done) < len(pids):
-            for mount in mounts:
+            for mount in self.mounts:
                 mount.abort()
             late = [p for p in pids if p not in done]
             kill_all(late)
@@ -152,9 +154,11 @@ class Scenario:
                         self.hit(record["failpoint"])
                     elif record["answer"] == "cut":
                         cut += record.get("error") not in (None, "EIO")
-                        if record.get("error") == "EIO" and record["reason"]:  # by a mount that lives
-                            self.counts["EIO"] += 1
-                            self.unstored.append("cycle %d, %s: %s" % (self.cycles, self.doing, record["reason"]))
+                    if record.get("error") == "EIO" and record["reason"]:  # by a mount that lives
+                        self.counts["EIO"] += 1
+                        self.unstored.append("cycle %d, %s: %s" % (self.cycles, self.doing, record["reason"]))
+                        if record["took"] > ANSWERED_WITHIN:
+                            raise Failed("an append was answered EIO after %.1f s: %s" % (record["took"], line))
                 elif "retry" in record:
                     self.counts["retried"] += 1
         self.attempts = history.load(self.lines)
@@ -175,25 +179,11 @@ class Scenario:
 
     def lose_ledger(self):
         """Every other time it is gone, and a new one adopted; else an older copy is put back."""
-        ledger = self.store + "/.evfs/ledger.db"
-        for suffix in ("-shm", "-wal", ""):
-            if os.path.exists(ledger + suffix):
-                os.unlink(ledger + suffix)
-        if self.cycles % 4 == 1 or not os.path.exists(self.folder + "/ledger.db"):
-            self.init("--adopt", failpoint=self.seeding(1))
-            return None
-        for suffix in ("-wal", ""):
-            if os.path.exists(self.folder + "/ledger.db" + suffix):
-                shutil.copyfile(self.folder + "/ledger.db" + suffix, ledger + suffix)
-        return self.seeding(1)
-
-    def keep_ledger(self):
-        for suffix in ("-wal", ""):
-            kept = self.folder + "/ledger.db" + suffix
-            if os.path.exists(kept):
-                os.unlink(kept)
-            if os.path.exists(self.store + "/.evfs/ledger.db" + suffix):
-                shutil.copyfile(self.store + "/.evfs/ledger.db" + suffix, kept)
+        if self.cycles % 4 != 1 and self.place.put_ledger_back():
+            return self.seeding(1)
+        self.place.lose_ledger()
+        self.init("--adopt", failpoint=self.seeding(1))
+        return None
 
     def recover(self, failpoint):
         """Mount until it lives; whatever failpoint kills the first, the next has none. Returns a mount with nothing pending."""
@@ -248,19 +238,17 @@ class Scenario:
         if listed != names:
             wrong.append("%s: ls shows %d names, events.ndjson has %d; only ls: %s, only events.ndjson: %s" % (
                 stream, len(listed), len(names), sorted(set(listed) - set(names))[:5], sorted(set(names) - set(listed))[:5]))
-        folder = "%s/streams/%s" % (self.store, stream)
-        objects = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        objects = self.place.objects(stream)
         wanted = ["%010d.json" % e["sequence_number"] for e in old + new]
         if objects != wanted:
             wrong.append("%s: the objects are not those of the stream: %s more, %s missing" % (
                 stream, sorted(set(objects) - set(wanted)), sorted(set(wanted) - set(objects))))
         for event in new:
             try:
-                with open("%s/%010d.json" % (folder, event["sequence_number"]), "rb") as f:
-                    body = f.read()
+                body = self.place.body(stream, "%010d.json" % event["sequence_number"])
                 if json.loads(body) != event:
                     wrong.append("%s: object %d differs from its line: %.300s" % (stream, event["sequence_number"], body))
-            except (OSError, ValueError) as e:
+            except (OSError, TypeError, ValueError) as e:
                 wrong.append("%s: object %d: %s" % (stream, event["sequence_number"], e))
         return wrong
 
@@ -272,7 +260,7 @@ class Scenario:
             old, new = self.read_stream(mount, stream)
             wrong += self.check_objects(mount, stream, old, new)
             wrong += history.check_stream(stream, [a for a in self.attempts if a["stream"] == stream], old + new,
-                                          self.kind == "lost")
+                                          "lost" in self.kind)
         shown = ["%s/%s" % (kind, name) for kind in os.listdir(mount.point) for name in os.listdir(mount.point + "/" + kind)]
         stored = [s for s in streams if self.seen[s][1]]
         if not set(stored) <= set(shown) or not set(shown) <= set(streams):
@@ -283,7 +271,7 @@ class Scenario:
         wrong = self.check(mount)
         if wrong:
             raise Failed("\n".join(wrong[:20]))
-        verify(self.build, self.store)
+        verify(self.build, self.place.store, self.place.env)
 
     def recover_and_check(self, failpoint):
         """failpoint may kill the recovery, too; the one after it has none."""
@@ -302,43 +290,59 @@ class Scenario:
     # ---- a cycle
 
     def prepare(self):
-        self.init(failpoint=self.seeding(0) if self.kind == "lost" else None)
+        self.init(failpoint=self.seeding(0) if "lost" in self.kind else None)
+
+    def close(self):
+        """What prepare() started goes."""
+
+    def strike(self, victim, fault):
+        """Make the fault happen to the mount that is written to. True: its failpoint killed it."""
+        name, nth, seconds = fault
+        return self.kill(victim, name, name and "%s:%d" % (name, nth), seconds)
+
+    def describe(self, fault):
+        name, nth, seconds = fault
+        return "%s:%d" % (name, nth) if name else "kill after %.3f s" % seconds
+
+    def failpoint(self, fault):
+        """The failpoint that the mount is started with."""
+        name, nth, _ = fault
+        return name and "%s:%d" % (name, nth)
+
+    def recovery(self, fault):
+        """The failpoint of the mount after it, or None."""
+        if "lost" in self.kind and self.cycles % 2:
+            return self.lose_ledger()
+        if "pair" not in self.kind and self.random.random() < 0.25 or fault[0] == "store-committed":
+            return self.one_of(SWEEPING if fault[0] == "store-committed" else IN_RECOVERY)
+        return None
 
     def cycle(self):
         """
         Mount, write, kill, mount again, check.
-        committed: ack=committed. lost: the ledger is lost or put back between. pair: a second mount lives on and must finish what the first began.
+        committed: ack=committed. lost: the ledger is lost or put back between. pair: a second mount lives on and must finish what the
+        first began.
         """
-        name, nth, seconds = self.plan()
-        self.doing = "%s:%d" % (name, nth) if name else "kill after %.3f s" % seconds
-        failpoint = name and "%s:%d" % (name, nth)
-        stop = mmap.mmap(-1, 1)
-        pids = {}
-        if self.kind == "lost":
-            self.keep_ledger()
+        fault = self.plan()
+        self.doing = self.describe(fault)
+        pair = "pair" in self.kind
+        if "lost" in self.kind:
+            self.place.keep_ledger()
         try:
-            victim = self.mount("mnt-2" if self.kind == "pair" else "mnt", failpoint)
-            other = self.mount("mnt") if self.kind == "pair" else None
-            mounts = [victim] + ([other] if other else [])
+            victim = self.mount("mnt-2" if pair else "mnt", self.failpoint(fault))
+            other = self.mount("mnt") if pair else None
             if other:
                 other.ready()
             if victim.ready():
-                pids = self.start_writers(mounts, stop)
-            fired = self.kill(victim, name, failpoint, seconds)
+                self.start_writers([victim] + ([other] if other else []))
+            fired = self.strike(victim, fault)
             if other:
                 time.sleep(self.random.uniform(0, 0.1))
-            stop[0] = 1
-            self.end_writers(pids, mounts)
-            pids = {}
+            self.end_writers()
             victim.clear()
             cut = self.read_manifests()
             self.inside += 1 if cut else 0
-
-            recovery = None
-            if self.kind == "lost" and self.cycles % 2:
-                recovery = self.lose_ledger()
-            elif other is None and self.random.random() < 0.25 or name == "store-committed":
-                recovery = self.one_of(SWEEPING if name == "store-committed" else IN_RECOVERY)
+            recovery = self.recovery(fault)
             if other:
                 if not other.settle():
                     raise Failed("the other mount was killed, nobody knows why: " + other.said())
@@ -347,8 +351,9 @@ class Scenario:
             else:
                 self.recover_and_check(recovery)
         finally:
-            stop[0] = 1
-            kill_all(list(pids))
+            self.stop[0] = 1
+            kill_all(list(self.pids))
+            self.pids = {}
             for mount in self.mounts:
                 if mount.alive():
                     mount.kill()

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import time
 
 from harness import GONE, append_line, event_id, evfsctl
 from history import pad
@@ -51,11 +52,11 @@ def make_directory(path):
 
 
 def opened(path, flags):
-    """Nothing is appended by open: where the mount is gone, the append was never sent."""
+    """Nothing is appended by open: where the mount is gone, or can't tell what is there, the append was never sent."""
     try:
         return os.open(path, flags, 0o644)
     except OSError as e:
-        if e.errno in GONE:
+        if e.errno in NOT_ANSWERED:
             raise Cut(NOT_SENT, e) from e
         raise
 
@@ -111,15 +112,16 @@ WAYS = {"lines": append_lines, "named": append_named, "renamed": append_renamed}
 class Writer:
     """
     One process. manifest: a descriptor of its file, outside the mount; first: how many appends it made before; heads: the last numbers of
-    streams, as checked; stop: one shared byte, not 0 when it shall end.
+    streams, as checked; stop: one shared byte, not 0 when it shall end; live: the mount goes on when the servers below it fail, so an EIO
+    is no end.
     """
 
-    def __init__(self, name, mount, manifest, first, seed, streams, heads, stop):
+    def __init__(self, name, mount, manifest, first, seed, streams, heads, stop, live=False):
         self.name, self.mount, self.manifest, self.count = name, mount, manifest, first
         self.random = random.Random(seed)
         self.streams, self.own_stream = streams, "Own/" + name
         self.head = heads.get(self.own_stream, 0)
-        self.stop = stop
+        self.stop, self.live = stop, live
 
     def plan(self):
         """The next append. Only in a stream that is this writer's alone does it know the last number."""
@@ -130,17 +132,31 @@ class Writer:
         stream = self.own_stream if alone else r.choice(self.streams)
         self.count += 1
         return {"w": self.name, "a": self.count, "stream": stream, "way": way, "own": r.random() < 0.5,
-                "tokens": ["%s-%d-%d" % (self.name, self.count, k) for k in range(n)],
-                "expect": self.head if alone and r.random() < 0.8 else None, "type": r.choice(("Noted", "OrderPaid")),
+                "tokens": ["%s-%d-%d" % (self.name, self.count, k) for k in range(n)], "doubt": self.live,
+                "expect": self.head if alone and self.head is not None and r.random() < 0.8 else None, "type": r.choice(("Noted", "OrderPaid")),
                 "pad": r.choice((0, 10, 10, 200, 200, 200, 1000, 30000 if n == 1 else 100))}
 
     def answer(self, attempt, answer, **more):
         append_line(self.manifest, dict(more, w=self.name, a=attempt["a"], answer=answer))
-        if answer == "ok" and attempt["stream"] == self.own_stream and not attempt.get("was_there"):
+        if attempt["stream"] != self.own_stream or answer in (NOT_SENT, "refused"):
+            return
+        if answer != "ok":
+            self.head = None
+        elif self.head is not None and not attempt.get("was_there"):
             self.head += len(attempt["tokens"])
 
+    def what_became(self, attempt, cut):
+        """The answer that an EIO is: .evfs/errors says whether the append was committed. And what it says."""
+        said = self.last_error()
+        if attempt.get("retried"):
+            return "cut", said  # a try that was cut before stays in doubt, though the next was never sent
+        if cut.status == NOT_SENT or not said:
+            return cut.status, said
+        return {"no": "refused", "yes": "owed", "unknown": "cut"}[said["committed"]], said
+
     def make(self, attempt):
-        """True when it was answered. A refusal is an error: none is due, but where may_refuse says so."""
+        """True when it is to go on. A refusal is an error: none is due, but where may_refuse says so."""
+        began = time.monotonic()
         folder = "%s/%s" % (self.mount, attempt["stream"])
         try:
             try:
@@ -152,10 +168,14 @@ class Writer:
                 raise
             WAYS[attempt["way"]](folder, attempt)
         except Cut as e:
-            # A try that was cut before stays in doubt, though the next was never sent.
-            self.answer(attempt, "cut" if attempt.get("retried") else e.status, error=e.error,
-                        reason=self.last_error() if e.error == "EIO" else None)
-            return False
+            answer, reason = ("cut" if attempt.get("retried") else e.status), None
+            if e.error == "EIO":
+                answer, reason = self.what_became(attempt, e)
+            self.answer(attempt, answer, error=e.error, reason=reason, took=time.monotonic() - began)
+            if not self.live or e.error != "EIO":
+                return False
+            time.sleep(0.02)
+            return True
         except OSError as e:
             if attempt.get("may_refuse") and e.errno in (errno.ESTALE, errno.EEXIST):
                 self.answer(attempt, "cut")  # a lost ledger left it in part: it is what it is
@@ -167,9 +187,11 @@ class Writer:
         return True
 
     def last_error(self):
+        """What .evfs/errors said last of this process."""
         try:
             with open(self.mount + "/.evfs/errors") as f:
-                return f.read().splitlines()[-1:]
+                mine = [e for e in map(json.loads, f.read().splitlines()) if e["pid"] == os.getpid()]
+                return mine[-1] if mine else None
         except OSError:
             return None  # the mount is gone
 
@@ -190,17 +212,17 @@ class Writer:
 class ToolWriter(Writer):
     """The same by evfsctl append, beside the mounts; a share of its processes is killed at a failpoint."""
 
-    def __init__(self, build, store, failpoints, *args):
+    def __init__(self, build, place, failpoints, *args):
         super().__init__(*args)
-        self.build, self.store, self.failpoints = build, store, failpoints
+        self.build, self.place, self.failpoints = build, place, failpoints
 
     def make(self, attempt):
-        failpoint = self.random.choice(self.failpoints) + ":1" if self.random.random() < 0.3 else None
+        failpoint = self.random.choice(self.failpoints) + ":1" if self.failpoints and self.random.random() < 0.3 else None
         expect = ["--expect", str(attempt["expect"])] if attempt["expect"] is not None else []
         attempt_id = ["--id", event_id(attempt["tokens"][0])] if attempt["own"] else []
         data = json.dumps(document(attempt, 0)["data"]).encode()
-        done = evfsctl(self.build, "append", self.store, attempt["stream"], attempt["type"], *expect, *attempt_id, stdin=data,
-                       failpoint=failpoint, env={"EVFS_TIMEOUT": "1s"})
+        done = evfsctl(self.build, "append", self.place.store, attempt["stream"], attempt["type"], *expect, *attempt_id, stdin=data,
+                       failpoint=failpoint, env=dict(self.place.env, EVFS_TIMEOUT="1s"))
         if done.returncode == 4 and attempt.get("may_refuse"):
             self.answer(attempt, "cut")
             return True
