@@ -101,3 +101,23 @@ s3_ldadd = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJE
 %C%_test_s3_list_CFLAGS = $(s3_cflags)
 %C%_test_s3_list_LDADD = $(s3_ldadd)
 endif
+
+# what verify names, and how it goes on
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-verify
+TESTS += %D%/test-verify
+%C%_test_verify_SOURCES = %D%/test-verify.c
+%C%_test_verify_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+%C%_test_verify_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/base/libbase.a \
+	$(CHECK_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
+endif
+
+# what an append costs, over parts that count and dawdle
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-store-append
+TESTS += %D%/test-store-append
+%C%_test_store_append_SOURCES = %D%/test-store-append.c
+%C%_test_store_append_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_store_append_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a \
+	src/base/libbase.a $(CHECK_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
+endif
