@@ -326,7 +326,7 @@ class Scenario:
         fault = self.plan()
         self.doing = self.describe(fault)
         pair = "pair" in self.kind
-        if "lost" in self.kind:
+        if "lost" in self.kind and self.cycles % 2:
             self.place.keep_ledger()
         try:
             victim = self.mount("mnt-2" if pair else "mnt", self.failpoint(fault))
