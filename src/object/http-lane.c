@@ -113,6 +113,13 @@ static bool list_headers(struct http_lane *l, char *lines)
 	return true;
 }
 
+/* The lines as they were, so that the call can be started again. */
+static void join_headers(struct http_lane *l)
+{
+	for (struct curl_slist *node = l->nodes[1].next; node; node = node->next)
+		node->data[strlen(node->data)] = '\n';
+}
+
 static void set_method(CURL *e, const struct http_call *call)
 {
 	switch (call->method) {
@@ -182,6 +189,7 @@ struct http_call *http_lane_end(struct http_lane *l, CURLM *multi, CURLcode resu
 			(void)rc_fail(RC_TEMPORARY, &call->why, "%.300s", text);
 	}
 	curl_multi_remove_handle(multi, l->easy);
+	join_headers(l);
 	l->call = NULL;
 	return call;
 }

@@ -77,7 +77,6 @@ static enum rc try_page(struct listing *l, struct s3_request *r, uint64_t deadli
 	s3_request_reset(r);
 	object_s3_ask(l->o, r, S3_REQUEST_LIST, HTTP_GET, "list", l->name, why);
 	r->key = NULL;
-	r->what = S3_BUCKET;
 	r->limit = PAGE_MAX;
 	r->query = buf_text(&l->query);
 	r->deadline_ms = deadline_ms;
