@@ -19,6 +19,10 @@ noinst_LIBRARIES += %D%/libobject.a
 	%D%/s3-request.c %D%/s3-request.h \
 	%D%/s3-request-batch.c \
 	%D%/s3-site.c %D%/s3-site.h \
+	%D%/s3-cred.c %D%/s3-cred.h \
+	%D%/s3-cred-fetch.c %D%/s3-cred-private.h \
+	%D%/s3-cred-http.c \
+	%D%/s3-cred-profile.c \
 	%D%/s3-error.c %D%/s3-error.h \
 	%D%/s3-list.c %D%/s3-list.h \
 	%D%/s3-list-page.c %D%/s3-list-page.h \
