@@ -116,6 +116,7 @@ enum rc ledger_fault_new(struct ledger **out, struct ledger *inner,
 	f->base.ops = &fault_ops;
 	f->inner = TAKE_PTR(in);
 	f->base.counters = f->inner->counters;
+	f->base.writers = f->inner->writers;
 	f->faults = faults;
 	*out = &f->base;
 	return RC_OK;

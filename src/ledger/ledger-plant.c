@@ -481,6 +481,7 @@ enum rc ledger_plant_new(struct ledger **out, struct ledger *inner, struct why *
 	p->base.ops = &plant_ops;
 	p->inner = TAKE_PTR(in);
 	p->base.counters = p->inner->counters;
+	p->base.writers = p->inner->writers;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->landed, NULL);
 	*out = &p->base;

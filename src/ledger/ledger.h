@@ -45,6 +45,7 @@ struct ledger_append {
 	bool may_skip;			/* restore: expect may be above the last number, the numbers between become a void */
 	struct ledger_event *events;
 	size_t n;
+	uint64_t deadline_ms;		/* clock_boot_ms: a server is waited for until then (0: its time-out); a group until its latest */
 	/*
 	 * out. Ids are looked at first: if all are there with the same content (and occurred_us, where own_time), RC_OK with
 	 * known = true and their numbers, whatever was expected; if one is there with other content, or only some are, RC_EXISTS.
@@ -300,6 +301,7 @@ struct ledger_ops {
 struct ledger {
 	const struct ledger_ops *ops;
 	const struct ledger_counters *counters;	/* NULL: nothing is counted. A wrapper has its inner ledger's */
+	unsigned writers;	/* appends that it has use for at once; 0: one after the other. A wrapper has its inner ledger's */
 };
 
 #endif

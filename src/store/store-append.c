@@ -18,6 +18,9 @@
 #include "event/key.h"
 
 #define RESULT_RESERVE 48	/* what number and time add to the pieces, at most */
+#define RETRY_FIRST_MS 20
+#define RETRY_MOST_MS 250
+#define ANSWER_SLACK_MS 4000	/* an answer may come so much later than the time-out */
 
 struct pieces {
 	struct draft_pieces *p;
@@ -149,16 +152,17 @@ static enum rc conflict(struct store_append *a, const struct ledger_append *item
 
 /*
  * Commit until it is answered. The same ids again tell what became of a lost reply, so repeating is safe.
- * *given_out_r: the time before the statement that gave the rows out.
+ * *given_out_r: when the statement that gave the rows out was begun.
  */
 static enum rc commit(struct store *s, struct store_append *a, struct ledger_append *item, const struct expectation *e,
 		      uint64_t lease_ms, uint64_t deadline_ms, uint64_t *given_out_r, struct why *why)
 {
 	bool lost = a->outcome != STORE_NOT_COMMITTED;	/* it may be committed: interrupting is over */
+	unsigned pause = RETRY_FIRST_MS;
 	for (;;) {
-		*given_out_r = clock_boot_ms();
 		atomic_fetch_add(&s->committing, 1);
-		enum rc rc = store_group_commit(s, item, lease_ms, lost ? NULL : a->cancelled, a->cancel_arg, why);
+		enum rc rc = store_group_commit(s, item, lease_ms, deadline_ms, lost ? NULL : a->cancelled, a->cancel_arg,
+						given_out_r, why);
 		if (rc == RC_OK)
 			store_deliver_expect(s, *given_out_r + lease_ms);
 		atomic_fetch_sub(&s->committing, 1);
@@ -176,9 +180,12 @@ static enum rc commit(struct store *s, struct store_append *a, struct ledger_app
 			if (a->outcome == STORE_NOT_COMMITTED)
 				a->outcome = STORE_UNKNOWN;
 			lost = true;
-			if (clock_boot_ms() >= deadline_ms)
+			/* fall through */
+		case RC_TEMPORARY:
+			if (!lost || clock_boot_ms() + pause >= deadline_ms)
 				return rc;
-			clock_sleep_ms(20);
+			clock_sleep_ms(pause);
+			pause = pause * 2 < RETRY_MOST_MS ? pause * 2 : RETRY_MOST_MS;
 			break;
 		case RC_CONFLICT:	/* ids come first: where this is the answer, nothing of it is committed (any more) */
 			a->outcome = STORE_NOT_COMMITTED;
@@ -189,7 +196,7 @@ static enum rc commit(struct store *s, struct store_append *a, struct ledger_app
 			return rc;
 		case RC_NOT_FOUND:
 			return RC_TEMPORARY;	/* the ledger is gone; its reason says what to do */
-		case RC_INVALID: case RC_DENIED: case RC_TEMPORARY: case RC_CORRUPT: case RC_TOO_LARGE:
+		case RC_INVALID: case RC_DENIED: case RC_CORRUPT: case RC_TOO_LARGE:
 		case RC_NO_SPACE: case RC_NO_MEMORY: case RC_CANCELLED:
 			return rc;
 		}
@@ -270,34 +277,46 @@ static enum rc uncommit(struct store *s, struct store_append *a, const struct le
 #define uncommit(s, a, item, failed, why) (failed)
 #endif
 
+/* Answered at its commit: the queue stores it, or, where that can't be, the sweeper. */
+static void leave(struct store *s, struct store_append *a, const struct ledger_append *item, struct delivery *d, bool stores,
+		  uint64_t deadline_ms)
+{
+	if (stores && !item->known && plan(s, a, item, d, NULL) == RC_OK) {
+		store_queue_add(s, a->type, a->id, d->items, d->n, deadline_ms);
+		return;
+	}
+	atomic_store(&s->owes, true);
+	store_sweep_kick(s);
+}
+
 /* From the commit to the answer; goes back to the commit where S3 or the time contradicts. */
 static enum rc commit_and_store(struct store *s, struct store_append *a, struct ledger_append *item, const struct expectation *e,
 				struct why *why)
 {
 	_cleanup_(delivery_release) struct delivery d = { NULL, 0 };
 	enum store_ack ack = a->ack ? *a->ack : s->options.ack;
-	uint64_t timeout = s->options.timeout_ms;
-	uint64_t deadline = clock_boot_ms() + timeout;
+	uint64_t timeout = s->options.timeout_ms, start = clock_boot_ms(), deadline = start + timeout;
+	uint64_t last = deadline + (timeout < ANSWER_SLACK_MS ? timeout : ANSWER_SLACK_MS);
 
 	for (;;) {
 		uint64_t given_out;
-		enum rc rc = commit(s, a, item, e, ack == STORE_ACK_STORED ? timeout : 0, deadline, &given_out, why);
+		bool stores = ack == STORE_ACK_STORED || store_queue_has_room(s);	/* else the sweeper does, at once */
+		enum rc rc = commit(s, a, item, e, stores ? timeout : 0, deadline, &given_out, why);
 		if (rc != RC_OK)
 			return rc;
 		FAILPOINT("store-committed");
 		if (s->view)
 			view_touch(s->view, a->type, a->id);
 		if (ack == STORE_ACK_COMMITTED) {
-			atomic_store(&s->owes, true);
-			store_sweep_kick(s);
+			leave(s, a, item, &d, stores, given_out + timeout);
 			return RC_OK;
 		}
 
 		size_t contradicted = 0;
 		rc = plan(s, a, item, &d, why);
 		if (rc == RC_OK)
-			rc = store_deliver(s, d.items, d.n, given_out + timeout, &contradicted, a->cancelled, a->cancel_arg,
-					   why);
+			rc = store_deliver(s, d.items, d.n, given_out + timeout < last ? given_out + timeout : last,
+					   start + ANSWER_SLACK_MS, &contradicted, a->cancelled, a->cancel_arg, why);
 		if (rc == RC_CANCELLED)
 			return RC_OK;	/* it is committed, and a sweeper stores it; the writer must not repeat it */
 		FAILPOINT("store-delivered");

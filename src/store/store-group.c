@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store-group.c - group commit: one ledger transaction for all appends that wait. */
+/*
+ * store-group.c - group commit: one ledger transaction for all appends that wait.
+ *
+ * As many threads commit at once as the ledger has use for (ledger.h, writers). Appends of one stream keep their order: while
+ * one of a stream is under way, those behind it wait in the queue, and no leader passes over them.
+ */
 #include "config.h"
 #include "store/store-private.h"
 
@@ -18,37 +23,76 @@ struct group_wait {
 	struct group_wait *next;
 	struct ledger_append *item;
 	uint64_t lease_ms;
-	pthread_cond_t turn;	/* signalled when done, or when nobody commits */
+	size_t lane;		/* of the stream; streams may share one, and then wait for each other */
+	pthread_cond_t turn;	/* signalled when done, or when a leader is wanted */
 	bool taken, done;
+	uint64_t began_ms;	/* when its transaction was begun */
 	enum rc rc;
 	struct why why;
 };
 
-/* Move the next group out of the queue; the head is always in it. */
-static size_t take_group_locked(struct store_group *g, struct group_wait **members, uint64_t *lease_ms_r)
+static size_t lane_of(const struct ledger_append *item)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);	/* FNV-1a */
+	for (const char *s = item->type; *s; s++)
+		h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+	h = (h ^ '/') * UINT64_C(0x100000001b3);
+	for (const char *s = item->id; *s; s++)
+		h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+	return (h ^ h >> 32) % STORE_LANES;
+}
+
+/* The first that may be committed now, NULL if none. */
+static struct group_wait *ready_locked(const struct store_group *g)
+{
+	for (struct group_wait *w = g->head; w; w = w->next)
+		if (!g->under_way[w->lane])
+			return w;
+	return NULL;
+}
+
+/* Wake somebody to lead, if there is something to lead and room for a leader. */
+static void want_leader_locked(struct store_group *g)
+{
+	struct group_wait *w = g->leaders < g->leaders_max ? ready_locked(g) : NULL;
+	if (w)
+		pthread_cond_signal(&w->turn);
+}
+
+/* Move the next group out of the queue; *first is in it. */
+static size_t take_group_locked(struct store_group *g, struct group_wait *first, struct group_wait **members)
 {
 	size_t n = 0, events = 0;
-	*lease_ms_r = g->head->lease_ms;
-	while (g->head && n < GROUP_MAX_ITEMS) {
-		struct group_wait *w = g->head;
-		if (n && (events + w->item->n > GROUP_MAX_EVENTS || w->lease_ms != *lease_ms_r))
+	struct group_wait **at = &g->head;
+	while (*at && n < GROUP_MAX_ITEMS) {
+		struct group_wait *w = *at;
+		if (g->under_way[w->lane]) {
+			at = &w->next;
+			continue;
+		}
+		if (n && (events + w->item->n > GROUP_MAX_EVENTS || w->lease_ms != first->lease_ms))
 			break;
-		g->head = w->next;
+		*at = w->next;
 		w->taken = true;
 		members[n++] = w;
 		events += w->item->n;
 	}
-	if (!g->head)
-		g->tail = &g->head;
+	if (!*at)
+		g->tail = at;
+	/* only now: those of one stream may be in one group */
+	for (size_t i = 0; i < n; i++)
+		g->under_way[members[i]->lane]++;
 	return n;
 }
 
-static void commit_group(struct store *s, struct group_wait **members, size_t n, uint64_t lease_ms)
+static void commit_group(struct store *s, struct group_wait **members, size_t n)
 {
 	struct why why = { "" };
-	uint64_t began = clock_boot_us();
+	uint64_t began = clock_boot_us(), lease_ms = members[0]->lease_ms;
 	enum rc rc;
 
+	for (size_t i = 0; i < n; i++)
+		members[i]->began_ms = began / 1000;
 	if (n == 1) {
 		rc = ledger_append(s->ledger, members[0]->item, 1, lease_ms, &why);
 	} else {
@@ -73,26 +117,26 @@ static void commit_group(struct store *s, struct group_wait **members, size_t n,
 	}
 }
 
-/* Called by the thread whose entry is in the queue while nobody commits. */
-static void lead_locked(struct store *s, struct group_wait *self)
+/* Called by a thread whose entry is in the queue. What it commits need not be its own. */
+static void lead_locked(struct store *s, struct group_wait *self, struct group_wait *first)
 {
 	struct store_group *g = &s->group;
 	struct group_wait *members[GROUP_MAX_ITEMS];
-	uint64_t lease_ms;
 
-	size_t n = take_group_locked(g, members, &lease_ms);
-	g->busy = true;
+	size_t n = take_group_locked(g, first, members);
+	g->leaders++;
+	want_leader_locked(g);
 	pthread_mutex_unlock(&g->lock);
-	commit_group(s, members, n, lease_ms);
+	commit_group(s, members, n);
 	pthread_mutex_lock(&g->lock);
-	g->busy = false;
+	g->leaders--;
 	for (size_t i = 0; i < n; i++) {
+		g->under_way[members[i]->lane]--;
 		members[i]->done = true;
 		if (members[i] != self)
 			pthread_cond_signal(&members[i]->turn);
 	}
-	if (g->head)
-		pthread_cond_signal(&g->head->turn);
+	want_leader_locked(g);
 }
 
 static void leave_locked(struct store_group *g, struct group_wait *self)
@@ -103,53 +147,55 @@ static void leave_locked(struct store_group *g, struct group_wait *self)
 	*at = self->next;
 	if (g->tail == &self->next)
 		g->tail = at;
-	if (!g->busy && g->head)	/* the turn may have been ours */
-		pthread_cond_signal(&g->head->turn);
+	want_leader_locked(g);	/* the turn may have been ours */
 }
 
-static void wait_a_while(struct store_group *g, struct group_wait *self)
+static void wait_locked(struct store_group *g, struct group_wait *self, bool polls, uint64_t deadline_ms)
 {
-	struct timespec until = clock_after_ms(CANCEL_POLL_MS);
+	uint64_t now = clock_boot_ms(), ms = deadline_ms > now ? deadline_ms - now : 0;
+	if (self->taken) {	/* the ledger answers in its time */
+		pthread_cond_wait(&self->turn, &g->lock);
+		return;
+	}
+	struct timespec until = clock_after_ms(polls && ms > CANCEL_POLL_MS ? CANCEL_POLL_MS : ms + 1);
 	pthread_cond_timedwait(&self->turn, &g->lock, &until);
 }
 
-enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t lease_ms, bool (*cancelled)(void *), void *arg,
-			   struct why *why)
+enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t lease_ms, uint64_t deadline_ms,
+			   bool (*cancelled)(void *), void *arg, uint64_t *began_ms_r, struct why *why)
 {
 	struct store_group *g = &s->group;
-	struct group_wait self = { .item = item, .lease_ms = lease_ms };
+	struct group_wait self = { .item = item, .lease_ms = lease_ms, .lane = lane_of(item) };
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&self.turn, &attr);
 	pthread_condattr_destroy(&attr);
+	item->deadline_ms = deadline_ms;
 
 	pthread_mutex_lock(&g->lock);
 	*g->tail = &self;
 	g->tail = &self.next;
-	while (!self.done) {
-		if (!g->busy && !self.taken) {
-			if (cancelled && cancelled(arg)) {
-				leave_locked(g, &self);
-				self.rc = rc_fail(RC_CANCELLED, &self.why, "interrupted before the commit");
-				break;
-			}
-			lead_locked(s, &self);	/* takes the head first, which need not be ours */
-			continue;
+	for (bool first = true; !self.done; first = false) {
+		if (!self.taken && cancelled && cancelled(arg)) {
+			self.rc = rc_fail(RC_CANCELLED, &self.why, "interrupted before the commit");
+			break;
 		}
-		if (cancelled && !self.taken) {
-			wait_a_while(g, &self);
-			if (!self.taken && cancelled(arg)) {
-				leave_locked(g, &self);
-				self.rc = rc_fail(RC_CANCELLED, &self.why, "interrupted before the commit");
-				break;
-			}
-		} else {
-			pthread_cond_wait(&self.turn, &g->lock);
+		if (!self.taken && !first && clock_boot_ms() >= deadline_ms) {
+			self.rc = rc_fail(RC_TEMPORARY, &self.why, "the ledger was busy with other appends for too long");
+			break;
 		}
+		struct group_wait *ready = !self.taken && g->leaders < g->leaders_max ? ready_locked(g) : NULL;
+		if (ready)
+			lead_locked(s, &self, ready);
+		else
+			wait_locked(g, &self, cancelled, deadline_ms);
 	}
+	if (!self.done)
+		leave_locked(g, &self);
 	pthread_mutex_unlock(&g->lock);
 	pthread_cond_destroy(&self.turn);
 
+	*began_ms_r = self.began_ms;
 	return self.rc == RC_OK ? RC_OK : rc_fail(self.rc, why, "%s", self.why.text);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the rooms of the store share: store.c, store-append.c, store-group.c, store-deliver.c, store-settle.c, store-seed.c. */
+/* What the rooms of the store share: store.c, store-append.c, store-group.c, store-deliver.c, store-queue.c, store-settle.c, store-seed.c. */
 #ifndef EVFS_STORE_STORE_PRIVATE_H
 #define EVFS_STORE_STORE_PRIVATE_H
 
@@ -10,11 +10,27 @@
 
 struct group_wait;
 
-/* Appends that wait for one commit: whoever finds nobody committing commits for all that wait. */
+/* Appends that wait for one commit: whoever finds a place to commit commits for all that wait. */
+#define STORE_LANES 1024
 struct store_group {
-	pthread_mutex_t lock;	/* guards all below */
+	pthread_mutex_t lock;	/* guards all below but leaders_max */
 	struct group_wait *head, **tail;
-	bool busy;		/* somebody commits */
+	unsigned leaders, leaders_max;	/* who commit now, and how many may */
+	unsigned under_way[STORE_LANES];	/* appends that are being committed, by lanes of streams */
+};
+
+/* What was answered at its commit, and is still to be stored by this process (store-queue.c). */
+#define STORE_DELIVERERS 2
+struct store_queue {
+	pthread_mutex_t lock;	/* guards all below but threads */
+	pthread_cond_t more, done;
+	struct queued *head, **tail;
+	size_t events, bytes;	/* that wait */
+	uint64_t next;		/* the number of the append that comes next */
+	uint64_t at_work[STORE_DELIVERERS];	/* the first number that each works on; 0: idle */
+	bool stop;
+	pthread_t threads[STORE_DELIVERERS];
+	unsigned running;
 };
 
 /* An event that is stored, not yet settled. */
@@ -60,6 +76,7 @@ struct store {
 	char *read_only, *catalog;	/* options' texts, owned */
 
 	struct store_group group;
+	struct store_queue queue;
 	struct store_settle settle;
 	struct store_sweeper sweeper;
 	struct store_seeding seeding;
@@ -90,9 +107,12 @@ void store_note(struct store *s, const char *type, const char *id, enum rc rc, c
 void store_saw_ledger(struct store *s, enum rc rc, const struct why *why);
 void store_saw_objects(struct store *s, enum rc rc, const struct why *why);
 
-/* Commit one append together with what else waits. Ends early, RC_CANCELLED, where cancelled says so and it was not yet taken up. */
-enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t lease_ms, bool (*cancelled)(void *), void *arg,
-			   struct why *why) _must_check_;
+/*
+ * Commit one append together with what else waits. Ends early, RC_CANCELLED, where cancelled says so and it was not yet taken up;
+ * RC_TEMPORARY, where it was not by the deadline (clock_boot_ms). *began_ms_r: when its statement was begun.
+ */
+enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t lease_ms, uint64_t deadline_ms,
+			   bool (*cancelled)(void *), void *arg, uint64_t *began_ms_r, struct why *why) _must_check_;
 
 /* An event to be stored: its body is joined already. key and body are owned by whoever made the array. */
 struct deliver_item {
@@ -103,6 +123,7 @@ struct deliver_item {
 	char *key;
 	char *body;
 	size_t len;
+	char *own_id;	/* what event_id points to, where whoever made the array owns that too */
 	bool stored;	/* out */
 };
 void store_deliver_release(struct deliver_item *items, size_t n);
@@ -112,12 +133,23 @@ void store_deliver_expect(struct store *s, uint64_t until_ms);
 enum rc store_deliver_join(struct deliver_item *item, const char *type, const char *id, const char *head, size_t head_len,
 			   const char *tail, size_t tail_len, bool own_time, struct why *why) _must_check_;
 /*
- * Store what is not stored yet, until the deadline (clock_boot_ms). Stored ones are queued for settling.
+ * Store what is not stored yet, until the deadline (clock_boot_ms). Stored ones are queued for settling. Where the answer to a PUT
+ * was lost, the object is looked at only before look_ms: that may take another time-out.
  * RC_FENCED: S3 holds other bytes under a key; the stream (*contradicted_r: index of the item) must be re-seeded.
  * RC_TEMPORARY, RC_NO_SPACE, RC_DENIED: not all are stored. RC_CANCELLED: nor are they waited for, as cancelled (may be NULL) said.
  */
-enum rc store_deliver(struct store *s, struct deliver_item *items, size_t n, uint64_t deadline_ms, size_t *contradicted_r,
-		      bool (*cancelled)(void *), void *arg, struct why *why) _must_check_;
+enum rc store_deliver(struct store *s, struct deliver_item *items, size_t n, uint64_t deadline_ms, uint64_t look_ms,
+		      size_t *contradicted_r, bool (*cancelled)(void *), void *arg, struct why *why) _must_check_;
+
+/* May more be left to the queue? What is committed with that answer has a lease of the time-out. */
+bool store_queue_has_room(struct store *s);
+/* Have n items (their contents are taken) of one stream stored by the deadline, else by the sweeper. */
+void store_queue_add(struct store *s, const char *type, const char *id, struct deliver_item *items, size_t n, uint64_t deadline_ms);
+/* Wait until what was added before is stored or left to the sweeper. RC_TEMPORARY: not by the deadline. */
+enum rc store_queue_wait(struct store *s, uint64_t deadline_ms, struct why *why) _must_check_;
+enum rc store_queue_start(struct store *s, struct why *why) _must_check_;
+/* Store what is queued, as far as the deadlines go, then end. */
+void store_queue_stop(struct store *s);
 
 /* Queue an event that is stored. Failing to remember it is harmless: the sweeper comes by. */
 void store_settle_add(struct store *s, int64_t stream, uint64_t number, const char *event_id);
@@ -142,8 +174,8 @@ enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uin
 			  bool (*cancelled)(void *), void *arg, struct why *why) _must_check_;
 /* Re-seed one stream from the objects, whatever its mark says. RC_FENCED: the ledger itself must be seeded, or others are at it. */
 enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why) _must_check_;
-/* Look once whether the ledger must be seeded, and go on with the whole store's re-seed for a while. Called by the sweeper. */
-void store_seed_tick(struct store *s);
+/* Look once whether the ledger must be seeded, and go on with the whole store's re-seed for a while. Called by the sweeper. True: all is seeded. */
+bool store_seed_tick(struct store *s);
 
 #define STORE_COUNT(s, what, n) atomic_fetch_add_explicit(&(s)->count.what, (n), memory_order_relaxed)
 

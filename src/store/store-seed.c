@@ -448,26 +448,26 @@ static void tell_view(struct store *s, uint64_t seeding)
 		store_note(s, NULL, NULL, RC_OK, "%zu events that were shown and not yet stored are asked for again", dropped);
 }
 
-void store_seed_tick(struct store *s)
+bool store_seed_tick(struct store *s)
 {
 	struct ledger_state state = { .count = false };
 	struct why why = { "" };
 	enum rc rc = ledger_state(s->ledger, &state, &why);
 	store_saw_ledger(s, rc, &why);
 	if (rc != RC_OK)
-		return;
+		return false;
 
 	if (strcmp(state.identity, state.written)) {
 		uint64_t wait_ms;
 		if (seed_ledger(s, &wait_ms, &why) != RC_OK)
-			return;
+			return false;
 		if (ledger_state(s->ledger, &state, &why) != RC_OK)
-			return;
+			return false;
 	}
 	tell_view(s, state.seeding);
 
 	if (state.complete)
-		return;
+		return true;
 	struct walk w = { .in_background = true, .slice_ms = clock_boot_ms() + SLICE_MS };
 	rc = seed_all(s, &w, &why);
 	if (rc == RC_OK && !w.stopped)
@@ -477,4 +477,5 @@ void store_seed_tick(struct store *s)
 		snprintf(s->seeding.told, sizeof(s->seeding.told), "%s", w.failed_why.text);
 		store_note(s, NULL, NULL, w.failed, "%s", w.failed_why.text);
 	}
+	return rc == RC_OK && !w.stopped;
 }

@@ -16,6 +16,7 @@
 
 #define SWEEP_BATCH 256
 #define SWEEP_INTERVAL_MS 1000	/* beside kicks */
+#define SEED_INTERVAL_MS 1500	/* every other turn */
 
 /* Rows as claimed, copied: they are stored after the claim is over. */
 struct claimed {
@@ -88,7 +89,7 @@ static enum rc sweep_batch(struct store *s, size_t max, bool all, size_t *n_r, s
 	FAILPOINT("store-claimed");
 	store_deliver_expect(s, until);
 	size_t contradicted = 0;
-	rc = store_deliver(s, c.items, c.n, until, &contradicted, NULL, NULL, why);
+	rc = store_deliver(s, c.items, c.n, until, UINT64_MAX, &contradicted, NULL, NULL, why);
 	size_t done = 0;
 	for (size_t i = 0; i < c.n; i++)
 		done += c.items[i].stored;
@@ -137,8 +138,8 @@ bool store_sweep_ending(struct store *s)
 	return stop;
 }
 
-/* Until kicked, the end, or the interval; true at the end. */
-static bool wait_for_work(struct store_sweeper *w)
+/* Until kicked, the end, or the interval; false at the end. */
+static bool wait_for_work(struct store_sweeper *w, bool *idle)
 {
 	struct timespec until = clock_after_ms(SWEEP_INTERVAL_MS);
 
@@ -146,10 +147,11 @@ static bool wait_for_work(struct store_sweeper *w)
 	while (!w->kicked && !w->stop)
 		if (pthread_cond_timedwait(&w->wake, &w->lock, &until) == ETIMEDOUT)
 			break;
+	*idle &= !w->kicked;
 	w->kicked = false;
 	bool stop = w->stop;
 	pthread_mutex_unlock(&w->lock);
-	return stop;
+	return !stop;
 }
 
 /* What a dead process had leased need not be waited for where it is known that no other process lives. */
@@ -159,22 +161,35 @@ static bool leases_are_void(struct store *s)
 	return ledger_state(s->ledger, &state, NULL) == RC_OK && state.alone;
 }
 
+/*
+ * Where nothing is due each turn asks one thing of the ledger: whether it is the one that it was, or what is due. There is more to
+ * do while it is not wholly seeded, after a kick, a failure, or a turn that found something due.
+ */
 static void *sweep_main(void *arg)
 {
 	struct store *s = arg;
-	bool first = true, failing = false;
+	bool first = true, failing = false, idle = false, seeded = false;
+	uint64_t asked_ms = 0;
 
 	do {
-		store_seed_tick(s);
+		bool asks = !seeded || clock_boot_ms() - asked_ms >= SEED_INTERVAL_MS;
+		if (asks) {
+			asked_ms = clock_boot_ms();
+			seeded = store_seed_tick(s);
+		}
+		if (asks && seeded && idle)
+			continue;
 		struct why why = { "" };
 		size_t n = 0;
 		enum rc rc = store_sweep_once(s, SIZE_MAX, first && leases_are_void(s), &n, &why);
 		first = first && rc != RC_OK;
+		seeded = seeded && rc != RC_FENCED;
+		idle = rc == RC_OK && !n;
 		bool fails = rc != RC_OK && rc != RC_FENCED;
 		if (fails && !failing)
 			store_note(s, NULL, NULL, rc, "pending events can't be stored, trying again: %s", why.text);
 		failing = fails;
-	} while (!wait_for_work(&s->sweeper));
+	} while (wait_for_work(&s->sweeper, &idle));
 	return NULL;
 }
 

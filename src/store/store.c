@@ -12,7 +12,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define FLUSH_POLL_MS 5
+#define FLUSH_POLL_MS 5		/* at first, then longer */
+#define FLUSH_POLL_MOST_MS 100
 
 void store_note(struct store *s, const char *type, const char *id, enum rc rc, const char *fmt, ...)
 {
@@ -64,6 +65,8 @@ static void init_locks(struct store *s)
 {
 	pthread_mutex_init(&s->group.lock, NULL);
 	s->group.tail = &s->group.head;
+	pthread_mutex_init(&s->queue.lock, NULL);
+	s->queue.tail = &s->queue.head;
 	pthread_mutex_init(&s->settle.lock, NULL);
 	pthread_mutex_init(&s->sweeper.lock, NULL);
 	pthread_mutex_init(&s->seeding.work_lock, NULL);
@@ -77,6 +80,8 @@ static void init_locks(struct store *s)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->settle.more, &attr);
 	pthread_cond_init(&s->sweeper.wake, &attr);
+	pthread_cond_init(&s->queue.more, &attr);
+	pthread_cond_init(&s->queue.done, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
@@ -92,6 +97,8 @@ static enum rc start(struct store *s, struct why *why)
 	if (!s->ledger || s->read_only || !s->options.background)
 		return RC_OK;
 	enum rc rc = store_settle_start(s, why);
+	if (rc == RC_OK)
+		rc = store_queue_start(s, why);
 	return rc == RC_OK ? store_sweep_start(s, why) : rc;
 }
 
@@ -107,6 +114,7 @@ enum rc store_new(struct store **out, struct object_store *objects, struct ledge
 	init_locks(s);
 	s->objects = TAKE_PTR(o);
 	s->ledger = TAKE_PTR(l);
+	s->group.leaders_max = s->ledger && s->ledger->writers ? s->ledger->writers : 1;
 	s->info = *info;
 	s->options = *options;
 	enum rc rc = RC_OK;
@@ -132,6 +140,7 @@ void store_free(struct store **sp)
 	*sp = NULL;
 
 	store_sweep_stop(s);
+	store_queue_stop(s);
 	if (s->ledger && !s->read_only) {
 		if (atomic_load(&s->owes)) {	/* what was only committed goes out before the end */
 			size_t n;
@@ -149,7 +158,10 @@ void store_free(struct store **sp)
 	free(s->catalog);
 	pthread_cond_destroy(&s->settle.more);
 	pthread_cond_destroy(&s->sweeper.wake);
+	pthread_cond_destroy(&s->queue.more);
+	pthread_cond_destroy(&s->queue.done);
 	pthread_mutex_destroy(&s->group.lock);
+	pthread_mutex_destroy(&s->queue.lock);
 	pthread_mutex_destroy(&s->settle.lock);
 	pthread_mutex_destroy(&s->sweeper.lock);
 	pthread_mutex_destroy(&s->seeding.work_lock);
@@ -182,10 +194,13 @@ static bool take_ends(void *arg, const struct ledger_row *row)
 
 enum rc store_flush(struct store *s, const char *type, const char *id, struct why *why)
 {
-	if (!s->ledger || !atomic_load(&s->owes))
-		return RC_OK;	/* what was answered is stored */
+	if (!s->ledger)
+		return RC_OK;
 	uint64_t deadline = clock_boot_ms() + s->options.timeout_ms;
-	for (;;) {
+	enum rc queued = store_queue_wait(s, deadline, why);
+	if (queued != RC_OK || !atomic_load(&s->owes))
+		return queued;	/* what was answered is stored, but for what the sweeper has */
+	for (unsigned pause = FLUSH_POLL_MS;; pause = pause * 2 < FLUSH_POLL_MOST_MS ? pause * 2 : FLUSH_POLL_MOST_MS) {
 		struct ends e = { 0, 0 };
 		struct ledger_query q = { .what = LEDGER_STREAM, .type = type, .id = id };
 		enum rc rc = ledger_read(s->ledger, &q, take_ends, &e, NULL, why);
@@ -196,7 +211,7 @@ enum rc store_flush(struct store *s, const char *type, const char *id, struct wh
 				       e.settled_to);
 		store_sweep_kick(s);
 		store_settle_flush(s);
-		clock_sleep_ms(FLUSH_POLL_MS);
+		clock_sleep_ms(pause);
 	}
 }
 

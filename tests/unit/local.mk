@@ -86,7 +86,7 @@ endif
 
 # the parts of S3 that need no server
 if HAVE_CHECK
-s3_units = %D%/test-s3-sign %D%/test-s3-error %D%/test-s3-list
+s3_units = %D%/test-s3-sign %D%/test-s3-error %D%/test-s3-list %D%/test-s3-cred
 check_PROGRAMS += $(s3_units)
 TESTS += $(s3_units)
 s3_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -100,6 +100,9 @@ s3_ldadd = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJE
 %C%_test_s3_list_SOURCES = %D%/test-s3-list.c
 %C%_test_s3_list_CFLAGS = $(s3_cflags)
 %C%_test_s3_list_LDADD = $(s3_ldadd)
+%C%_test_s3_cred_SOURCES = %D%/test-s3-cred.c
+%C%_test_s3_cred_CFLAGS = $(s3_cflags)
+%C%_test_s3_cred_LDADD = $(s3_ldadd)
 endif
 
 # what verify names, and how it goes on
