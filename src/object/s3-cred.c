@@ -24,7 +24,8 @@
 #define AHEAD_US (300 * INT64_C(1000000))	/* fetch so long before they expire */
 #define LEAST_US (60 * INT64_C(1000000))	/* what was just fetched is good for that, whatever it says */
 #define AGAIN_MS 1000				/* between two attempts */
-#define CALM_MS 20000				/* the same while what we have is still good */
+#define SHORT_MS 5000				/* the same where each brings what ends soon */
+#define CALM_MS 20000				/* after one that failed, while the old ones are good */
 #define TIMEOUT_MS 5000
 #define CONTAINER_URL "http://169.254.170.2"
 #define INSTANCE_URL "http://169.254.169.254"
@@ -417,7 +418,7 @@ enum rc s3_cred_get(struct s3_cred *c, struct s3_key *out, struct why *why)
 			tried = true;
 			continue;
 		}
-		uint64_t pause_ms = good ? CALM_MS : AGAIN_MS;
+		uint64_t pause_ms = !good ? AGAIN_MS : c->rc == RC_OK ? SHORT_MS : CALM_MS;
 		bool early = c->tried_ms && clock_boot_ms() - c->tried_ms < pause_ms;
 		if (tried || early) {
 			if (!good)
