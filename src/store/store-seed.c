@@ -145,7 +145,9 @@ static enum rc sync_objects(struct store *s, struct why *why)
 	return rc;
 }
 
-static enum rc seed_stream_once(struct store *s, const char *type, const char *id, struct why *why)
+/* whole: from the first number on, whatever is settled. sum (may be NULL): what was done is added to it. */
+static enum rc seed_stream_once(struct store *s, const char *type, const char *id, bool whole, struct store_reindexed *sum,
+				struct why *why)
 {
 	struct ledger_state state = { .count = false };
 	enum rc rc = ledger_state(s->ledger, &state, why);
@@ -159,8 +161,9 @@ static enum rc seed_stream_once(struct store *s, const char *type, const char *i
 		return rc;
 
 	_cleanup_(found_release) struct found f = { 0 };
+	uint64_t after = whole ? 0 : row.settled_to;
 	STORE_COUNT(s, lists, 1);
-	rc = layout_list_stream(s->objects, s->info.layout, type, id, row.settled_to, found_add, &f, why);
+	rc = layout_list_stream(s->objects, s->info.layout, type, id, after, found_add, &f, why);
 	if (rc == RC_OK && f.failed)
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the objects of '%s/%s'", type, id);
 	if (rc == RC_OK)
@@ -171,12 +174,20 @@ static enum rc seed_stream_once(struct store *s, const char *type, const char *i
 		return rc;
 
 	FAILPOINT("store-reseed");
-	struct ledger_reseed r = { .type = type, .id = id, .seeding = state.seeding, .after = row.settled_to,
+	struct ledger_reseed r = { .type = type, .id = id, .seeding = state.seeding, .after = after,
 				   .objects = f.objects, .n = f.n };
 	rc = ledger_reseed(s->ledger, &r, why);
 	if (rc != RC_OK)
 		return rc;
 	STORE_COUNT(s, reseeded, 1);
+	if (sum) {
+		sum->streams++;
+		sum->events += f.n;
+		sum->added += r.added;
+		sum->replaced += r.replaced;
+		sum->moved += r.moved;
+		sum->dropped += r.dropped;
+	}
 	if (r.replaced || r.moved || r.dropped)
 		store_note(s, type, id, r.dropped ? RC_CONFLICT : RC_OK,
 			   "re-seeded: %zu added, %zu replaced, %zu moved to the end, %zu dropped, %zu void%s%s",
@@ -186,12 +197,18 @@ static enum rc seed_stream_once(struct store *s, const char *type, const char *i
 	return RC_OK;
 }
 
-enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why)
+static enum rc seed_stream(struct store *s, const char *type, const char *id, bool whole, struct store_reindexed *sum,
+			   struct why *why)
 {
 	enum rc rc = RC_CONFLICT;
 	for (int i = 0; i < TRIES && rc == RC_CONFLICT; i++)	/* another process re-seeds it, or the ledger, at the same time */
-		rc = seed_stream_once(s, type, id, why);
+		rc = seed_stream_once(s, type, id, whole, sum, why);
 	return rc == RC_CONFLICT ? RC_FENCED : rc;
+}
+
+enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why)
+{
+	return seed_stream(s, type, id, false, NULL, why);
 }
 
 /* ------------------------------------------------------------------ the ledger */
@@ -226,7 +243,8 @@ static uint64_t still_to_wait(struct store *s, const struct ledger_state *state)
 	return until > now ? until - now : 0;
 }
 
-static enum rc write_down(struct store *s, const struct ledger_state *state, struct why *why)
+/* asked: this is the ledger of before, and somebody wants it seeded anew. */
+static enum rc write_down(struct store *s, const struct ledger_state *state, bool asked, struct why *why)
 {
 	struct layout_seeding bucket;
 	enum rc rc = sync_objects(s, why);
@@ -256,7 +274,7 @@ static enum rc write_down(struct store *s, const struct ledger_state *state, str
 		return rc;
 	STORE_COUNT(s, seedings, 1);
 	forget_notice(s);
-	if (number > 1)
+	if (number > 1 && !asked)
 		store_note(s, NULL, NULL, RC_OK, "the ledger is another than before (new, or put back): seeding %" PRIu64
 			   " begins, streams are re-seeded from the objects", number);
 	return RC_OK;
@@ -278,7 +296,7 @@ static enum rc seed_ledger(struct store *s, uint64_t *wait_ms_r, struct why *why
 			rc = rc_fail(RC_TEMPORARY, why, "the ledger was replaced or put back; appends wait %" PRIu64
 				     " ms more until nothing stored before can arrive", *wait_ms_r);
 		} else {
-			rc = write_down(s, &state, why);
+			rc = write_down(s, &state, false, why);
 			if (rc == RC_CONFLICT) {	/* another process was faster, or it was replaced again */
 				*wait_ms_r = 1;
 				rc = RC_TEMPORARY;
@@ -315,6 +333,8 @@ enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uin
 struct walk {
 	struct store *s;
 	bool in_background;	/* sweep now and then, end when the store closes */
+	bool whole;		/* every stream, from its first number on */
+	struct store_reindexed sum;
 	uint64_t slice_ms;	/* when the slice ends */
 	uint64_t done;
 	int64_t stream;		/* of a stream that waits */
@@ -340,8 +360,8 @@ static bool is_seeded(struct walk *w, const char *type, const char *id)
 static bool seed_named(void *arg, const char *type, const char *id)
 {
 	struct walk *w = arg;
-	if (!is_seeded(w, type, id)) {
-		enum rc rc = store_seed_stream(w->s, type, id, &w->why);
+	if (w->whole || !is_seeded(w, type, id)) {
+		enum rc rc = seed_stream(w->s, type, id, w->whole, &w->sum, &w->why);
 		if (rc == RC_FENCED || rc == RC_NO_MEMORY) {
 			w->rc = rc;
 			return false;
@@ -424,6 +444,51 @@ enum rc store_seed(struct store *s, void (*progress)(void *arg, uint64_t streams
 		if (rc != RC_FENCED && rc != RC_CONFLICT)
 			return rc;
 	}
+}
+
+/* Raise a seeding over a ledger that is good as such. *wait_ms_r: until no PUT given out before it can still arrive. */
+static enum rc seed_anew(struct store *s, uint64_t *wait_ms_r, struct why *why)
+{
+	struct ledger_state state = { .count = false };
+	*wait_ms_r = 0;
+	pthread_mutex_lock(&s->seeding.work_lock);
+	enum rc rc = ledger_state(s->ledger, &state, why);
+	if (rc == RC_OK && strcmp(state.identity, state.written) != 0)
+		rc = rc_fail(RC_CONFLICT, why, "the ledger was replaced or put back meanwhile");
+	if (rc == RC_OK)
+		rc = write_down(s, &state, true, why);
+	if (rc == RC_OK)
+		*wait_ms_r = state.alone ? 0 : 2 * s->options.timeout_ms;
+	pthread_mutex_unlock(&s->seeding.work_lock);
+	return rc;
+}
+
+enum rc store_reindex(struct store *s, void (*progress)(void *arg, uint64_t streams), void *arg, struct store_reindexed *out,
+		      struct why *why)
+{
+	uint64_t wait_ms = 0;
+	enum rc rc = RC_CONFLICT;
+	for (int i = 0; i < TRIES && rc == RC_CONFLICT; i++) {	/* another process seeds it at the same time */
+		rc = store_seed_fenced(s, NULL, NULL, UINT64_MAX, NULL, NULL, why);
+		if (rc == RC_OK)
+			rc = seed_anew(s, &wait_ms, why);
+	}
+	/*
+	 * From here on each stream is fenced until it is re-seeded. Rows keep their numbers, so that a PUT under way lands where it
+	 * belongs; but one whose row the objects contradict must have landed, or have failed, before they are listed.
+	 */
+	for (uint64_t until = clock_boot_ms() + wait_ms; rc == RC_OK && clock_boot_ms() < until; clock_sleep_ms(50))
+		if (progress)
+			progress(arg, 0);
+	while (rc == RC_OK) {
+		struct walk w = { .whole = true, .progress = progress, .arg = arg };
+		rc = seed_all(s, &w, why);
+		*out = w.sum;
+		if (rc != RC_FENCED && rc != RC_CONFLICT)
+			break;
+		rc = store_seed_fenced(s, NULL, NULL, UINT64_MAX, NULL, NULL, why);
+	}
+	return rc;
 }
 
 /* The view drops what was not firm under another seeding. */

@@ -86,6 +86,18 @@ enum rc store_sweep(struct store *s, bool all, size_t *n_r, struct why *why) _mu
 /* Bring the ledger to the point where the whole store is seeded, waiting as the protocol says. progress may be NULL. */
 enum rc store_seed(struct store *s, void (*progress)(void *arg, uint64_t streams), void *arg, struct why *why) _must_check_;
 
+struct store_reindexed {
+	uint64_t streams, events;
+	uint64_t added, replaced;	/* events that the ledger did not have, or had otherwise */
+	uint64_t moved, dropped;	/* pending ones that the objects contradict: to the end, or named in the log */
+};
+/*
+ * Make the ledger equal to the objects, whatever it says: a new seeding, then every stream from its first number on. Pending appends
+ * keep their numbers where these are free. Mounts that are up go on. progress may be NULL.
+ */
+enum rc store_reindex(struct store *s, void (*progress)(void *arg, uint64_t streams), void *arg, struct store_reindexed *out,
+		      struct why *why) _must_check_;
+
 /* The tree of what is stored. Opened at the first call. NULL with why on failure. */
 struct view *store_view(struct store *s, struct why *why);
 
