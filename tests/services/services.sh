@@ -395,17 +395,17 @@ pg_initdb() {
 
 pg_sql() { PGPASSWORD="$1" PGCONNECT_TIMEOUT=10 "$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 -h "$services_address" -p "$2" -U postgres "${@:3}"; }
 
-# The database, and the roles that contrib/sql has, each with a user who may log in.
+# The database, the roles that contrib/sql has, and for each a user who may log in.
 pg_roles() {	# PORT SECRET
-	local role roles=$services_source/contrib/sql/roles.sql
-	pg_sql "root-$2" "$1" -d postgres -c 'CREATE DATABASE evfs' </dev/null || return
-	if [ -e "$roles" ]; then
-		pg_sql "root-$2" "$1" -d evfs -f "$roles" </dev/null || return
-	fi
-	for role in owner appender reader publisher; do
-		echo "CREATE ROLE test_$role LOGIN PASSWORD '$role-$2';"
-		echo "DO \$\$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'evfs_$role') THEN GRANT evfs_$role TO test_$role; END IF; END \$\$;"
-	done | pg_sql "root-$2" "$1" -d evfs
+	local role
+	pg_sql "root-$2" "$1" -d postgres -c 'CREATE DATABASE evfs' </dev/null &&
+		pg_sql "root-$2" "$1" -d evfs -f "$services_source/contrib/sql/roles.sql" </dev/null || return
+	{
+		for role in owner appender reader publisher; do
+			echo "CREATE ROLE test_$role LOGIN PASSWORD '$role-$2'; GRANT evfs_$role TO test_$role;"
+		done
+		echo "ALTER ROLE test_owner SET role = evfs_owner; GRANT CREATE ON DATABASE evfs TO evfs_owner;"
+	} | pg_sql "root-$2" "$1" -d evfs
 }
 
 postgres_start() {
