@@ -24,6 +24,7 @@ noinst_LIBRARIES += %D%/libobject.a
 	%D%/s3-cred-http.c \
 	%D%/s3-cred-profile.c \
 	%D%/s3-error.c %D%/s3-error.h \
+	%D%/s3-key.c \
 	%D%/s3-list.c %D%/s3-list.h \
 	%D%/s3-list-page.c %D%/s3-list-page.h \
 	%D%/s3-sign.c %D%/s3-sign.h

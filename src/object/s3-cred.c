@@ -67,13 +67,6 @@ void s3_cred_set_release(struct s3_cred_set *set)
 	s3_cred_wipe(&set->token);
 }
 
-void s3_key_release(struct s3_key *k)
-{
-	s3_cred_wipe(&k->access);
-	s3_cred_wipe(&k->secret);
-	s3_cred_wipe(&k->token);
-}
-
 /* A header takes printable ASCII; a secret is never sent: it may be any line of text. */
 static bool is_usable(const char *text, bool sent)
 {
