@@ -46,7 +46,7 @@ static int print_help(void)
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	buf_add_text(
 		&text, USAGE
-		"Mount the event store STORE, a directory, at MOUNTPOINT:\n"
+		"Mount the event store STORE, a directory or s3://BUCKET[/PREFIX], at MOUNTPOINT:\n"
 		"aggregates are directories, events are files, >> appends.\n\n"
 		"  -f             stay in the foreground\n"
 		"  -d             the same, and log everything\n"

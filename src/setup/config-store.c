@@ -54,7 +54,7 @@ static enum rc set_bucket(struct config *c, const char *text, struct why *why)
 enum rc config_set_store(struct config *c, const char *text, struct why *why)
 {
 	const char *path = text;
-	if (!strcmp(text, "s3://")) {	/* its bucket is known once all options are */
+	if (!strcmp(text, "s3://")) { /* its bucket is known once all options are */
 		c->store = strdup(text);
 		return c->store ? RC_OK : no_memory(why);
 	}
@@ -84,10 +84,8 @@ enum rc config_set_store(struct config *c, const char *text, struct why *why)
 static const struct {
 	const char *name, *alias, *keyword;
 } parts[CONFIG_POSTGRES] = {
-	{ "POSTGRES_HOST", NULL, "host" },
-	{ "POSTGRES_PORT", "POSTGRES_PORT_HOST", "port" },
-	{ "POSTGRES_USER", NULL, "user" },
-	{ "POSTGRES_PASSWORD", NULL, "password" },
+	{ "POSTGRES_HOST", NULL, "host" }, { "POSTGRES_PORT", "POSTGRES_PORT_HOST", "port" },
+	{ "POSTGRES_USER", NULL, "user" }, { "POSTGRES_PASSWORD", NULL, "password" },
 	{ "POSTGRES_DB", NULL, "dbname" },
 };
 
@@ -168,8 +166,9 @@ static enum rc finish_ledger(struct config *c, struct why *why)
 	if (rc || !c->ledger)
 		return rc;
 	if (!conninfo_is(c->ledger))
-		return rc_fail(RC_INVALID, why,
-			       "option \"ledger\": expected postgresql://... or host=... dbname=...");
+		return rc_fail(
+			RC_INVALID, why,
+			"option \"ledger\": expected postgresql://... or host=... dbname=...");
 	if (c->origin[o - option_table] == CONFIG_COMMAND_LINE && conninfo_has_password(c->ledger))
 		return rc_fail(RC_INVALID, why,
 			       "option \"ledger\": a password is not taken from the command line, "
@@ -187,7 +186,7 @@ static enum rc finish_endpoint(struct config *c, struct why *why)
 	const struct option *o = option_by_key("endpoint");
 	if (!c->endpoint)
 		return RC_OK;
-	if (strchr(c->endpoint, '@'))	/* it may be a password: it is not told */
+	if (strchr(c->endpoint, '@')) /* it may be a password: it is not told */
 		return rc_fail(RC_INVALID, why,
 			       "option \"endpoint\": expected http[s]://HOST[:PORT], found a user");
 	if (!strstr(c->endpoint, "://")) {

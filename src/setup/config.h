@@ -31,7 +31,7 @@ enum config_origin { CONFIG_BUILT_IN, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_CO
 
 struct config {
 	/* What the command line names beside options. Texts are the struct's own. */
-	char *store;		/* STORE, an absolute path or s3://BUCKET[/PREFIX]; NULL: not given */
+	char *store;	/* STORE, an absolute path or s3://BUCKET[/PREFIX]; NULL: not given */
 	char *bucket, *prefix;	/* of the latter; prefix: "" or ends in '/'. NULL: a directory */
 	char *mountpoint;	/* an absolute path; NULL: not given */
 	bool foreground;	/* -f, -d */

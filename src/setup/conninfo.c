@@ -41,10 +41,10 @@ bool conninfo_is(const char *text)
 
 static unsigned hex(char c)
 {
-	return c >= '0' && c <= '9' ? (unsigned)(c - '0') :
-	       c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 :
-	       c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10 :
-				      16;
+	return c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+	       : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+	       : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
+				      : 16;
 }
 
 /* A name in an address may be percent-encoded, too. */

@@ -291,7 +291,8 @@ static enum rc bad_value(const struct option *o, const char *text, struct why *w
 		break;
 	case OPTION_TEXT:
 		/* It may be a secret, or hold one: it is not told. */
-		return rc_fail(RC_INVALID, why, "option \"%s\" needs a value: a line of text", o->key);
+		return rc_fail(RC_INVALID, why, "option \"%s\" needs a value: a line of text",
+			       o->key);
 	case OPTION_SIZE:
 	case OPTION_DURATION:
 	case OPTION_COUNT:
@@ -414,8 +415,8 @@ enum rc option_set(struct config *c, const struct option *o, const char *text,
 	enum rc rc;
 	if (o->secret && origin == CONFIG_COMMAND_LINE)
 		return rc_fail(RC_INVALID, why,
-			       "option \"%s\" is not taken from the command line, which every user can read: "
-			       "set %s, in the environment or in the file of -o config=",
+			       "option \"%s\" is not taken from the command line, which every user "
+			       "can read: set %s, in the environment or in the file of -o config=",
 			       o->key, o->env);
 	switch (o->type) {
 	case OPTION_FLAG: {
@@ -467,7 +468,8 @@ _Static_assert(sizeof(enum log_level) == sizeof(unsigned), "see OPTION_ENUM");
 _Static_assert(sizeof(enum object_s3_style) == sizeof(unsigned), "see OPTION_ENUM");
 bool option_is_set(const struct config *c, const struct option *o)
 {
-	return (o->type != OPTION_PATH && o->type != OPTION_TEXT) || *(char *const *)((const char *)c + o->offset);
+	return (o->type != OPTION_PATH && o->type != OPTION_TEXT) ||
+	       *(char *const *)((const char *)c + o->offset);
 }
 
 void option_print_text(const char *text, struct buf *out)

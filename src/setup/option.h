@@ -26,9 +26,11 @@ enum option_type {
 
 struct option {
 	const char *key, *env;
-	const char *const *also;	/* other environment names; NULL: none. The first one set wins, env before them */
+	/* Other environment names; NULL: none. The first one set wins, env before them. */
+	const char *const *also;
 	enum option_type type;
-	bool s3;		/* of stores in S3 alone; others refuse it as -o, and pass it over elsewhere */
+	/* Of stores in S3 alone; others refuse it as -o, and pass it over elsewhere. */
+	bool s3;
 	bool secret;		/* not as -o, never printed */
 	size_t offset;		/* in struct config */
 	const char *fallback;	/* NULL: none */

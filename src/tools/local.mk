@@ -5,9 +5,12 @@ noinst_LIBRARIES += %D%/libtools.a
 	%D%/place.c %D%/place.h \
 	%D%/verb.c %D%/verb.h \
 	%D%/verb-append.c \
+	%D%/verb-doctor.c \
 	%D%/verb-init.c \
 	%D%/verb-ls.c \
 	%D%/verb-read.c \
+	%D%/verb-reindex.c \
+	%D%/verb-status.c \
 	%D%/verb-tail.c \
 	%D%/verb-verify.c \
 	%D%/walk.c %D%/walk.h

@@ -16,7 +16,9 @@
 #include "tools/verb.h"
 
 static const struct verb *const verbs[] = {
-	&verb_init, &verb_append, &verb_read, &verb_tail, &verb_ls, &verb_verify,
+	&verb_init, &verb_append, &verb_read,	&verb_tail,
+	&verb_ls,   &verb_verify, &verb_reindex, &verb_doctor,
+	&verb_status_store,
 };
 
 static void print_help(FILE *f)
@@ -26,7 +28,8 @@ static void print_help(FILE *f)
 		const char *help = verbs[i]->help;
 		fprintf(f, "    %-8s %.*s\n", verbs[i]->name, (int)strcspn(help, "\n"), help);
 	}
-	fputs("\nSTORE is a directory. Streams are written as in the mount: Order/o-42.\n"
+	fputs("\nSTORE is a directory or s3://BUCKET[/PREFIX].\n"
+	      "Streams are written as in the mount: Order/o-42.\n"
 	      "evfsctl VERB --help says more, evfsctl --version names the libraries.\n\n"
 	      "Exit status: 0 done, 1 failed, 2 wrong use, 4 conflict, 5 may be retried,\n"
 	      "6 verify found something.\n",

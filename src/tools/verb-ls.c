@@ -112,5 +112,6 @@ const struct verb verb_ls = {
 	.help = "List what the mount would: what is in the directory PREFIX, or begins with it.",
 	.options = (const struct verb_option[]){ { NULL, NULL, NULL } },
 	.has_json = true,
+	.only_looks = true,
 	.run = run,
 };

@@ -77,5 +77,6 @@ const struct verb verb_read = {
 			{ NULL, NULL, NULL },
 		},
 	.has_json = false,
+	.only_looks = true,
 	.run = run,
 };

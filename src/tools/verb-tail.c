@@ -167,5 +167,6 @@ const struct verb verb_tail = {
 			{ NULL, NULL, NULL },
 		},
 	.has_json = false,
+	.only_looks = true,
 	.run = run,
 };

@@ -223,7 +223,8 @@ enum verb_status verb_main(const struct verb *verb, int argc, char *const *argv)
 enum rc verb_open(struct verb_call *call, struct store **out, enum verb_status *status_r)
 {
 	struct why why = { "" };
-	enum rc rc = stack_open(out, &call->config, STACK_ONCE, &why);
+	enum stack_use use = call->verb->only_looks ? STACK_LOOK : STACK_ONCE;
+	enum rc rc = stack_open(out, &call->config, use, &why);
 	if (rc)
 		*status_r = verb_fail(call, rc, &why);
 	return rc;

@@ -50,11 +50,13 @@ struct verb {
 	const char *help;		/* what it does, lines */
 	const struct verb_option *options;	/* beside --json, -o, --help */
 	bool has_json;
+	bool only_looks;		/* appends nothing */
 	enum verb_status (*run)(struct verb_call *call);
 };
 
 /* All verbs. */
-extern const struct verb verb_init, verb_append, verb_read, verb_tail, verb_ls, verb_verify;
+extern const struct verb verb_init, verb_append, verb_read, verb_tail, verb_ls, verb_verify, verb_reindex;
+extern const struct verb verb_doctor, verb_status_store;
 
 /* The one place where a result becomes an exit status. */
 enum verb_status verb_status(enum rc rc);

@@ -1,2 +1,2 @@
-TESTS += %D%/test-evfsctl
-EXTRA_DIST += %D%/test-evfsctl
+TESTS += %D%/test-evfsctl %D%/test-evfsctl-s3
+EXTRA_DIST += %D%/test-evfsctl %D%/test-evfsctl-s3
