@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "event/time.h"
 #include "object/object-dir.h"
 #include "object/object-s3-private.h"
@@ -57,7 +56,6 @@ static int64_t modified_us(const struct http_call *call)
 struct get_batch {
 	struct object_s3 *o;
 	struct object_get *items;
-	uint64_t deadline_ms;
 };
 
 static bool begin(void *arg, size_t i, struct s3_request *r)
@@ -72,7 +70,6 @@ static bool begin(void *arg, size_t i, struct s3_request *r)
 	}
 	object_s3_ask(b->o, r, S3_REQUEST_GET, HTTP_GET, "read", it->key, &it->why);
 	r->limit = OBJECT_MAX;
-	r->deadline_ms = b->deadline_ms;
 	return true;
 }
 
@@ -102,7 +99,7 @@ static bool end(void *arg, size_t i, struct s3_request *r)
 void object_s3_get_items(struct object_store *s, struct object_get *items, size_t n)
 {
 	struct object_s3 *o = object_s3_of(s);
-	struct get_batch b = { o, items, clock_boot_ms() + o->timeout_ms };
+	struct get_batch b = { o, items };
 	s3_request_batch_run(o->site, n, &(struct s3_request_work){ begin, end, &b });
 }
 

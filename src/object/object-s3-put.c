@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/clock.h"
 #include "base/failpoint.h"
 #include "event/time.h"
 #include "object/object-dir.h"
@@ -58,7 +57,8 @@ static bool begin(void *arg, size_t i, struct s3_request *r)
 	}
 	object_s3_ask(b->o, r, look ? S3_REQUEST_HEAD : S3_REQUEST_PUT, look ? HTTP_HEAD : HTTP_PUT,
 		      "store", it->key, &it->why);
-	r->deadline_ms = b->deadline_ms;
+	if (b->deadline_ms)
+		r->deadline_ms = b->deadline_ms;
 	if (look)
 		return true;
 	FAILPOINT("object-put-before");
@@ -93,7 +93,7 @@ void object_s3_put_items(struct object_store *s, struct object_put *items, size_
 	struct put_batch b = {
 		.o = o,
 		.items = items,
-		.deadline_ms = deadline_ms ? deadline_ms : clock_boot_ms() + o->timeout_ms,
+		.deadline_ms = deadline_ms,
 		.look_first = atomic_load(&o->if_none_match) == OBJECT_S3_NO,
 	};
 	for (size_t i = 0; i < n; i++)

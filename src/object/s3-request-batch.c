@@ -9,17 +9,19 @@
 #include "config.h"
 #include "object/s3-request.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 
 struct s3_request_batch {
-	pthread_mutex_t done_lock; /* guards all below but flying */
-	pthread_cond_t woken;
+	pthread_mutex_t done_lock; /* guards all below but woken and flying */
 	struct s3_request *done;
 	size_t n_done, wake_at;
-	bool waiting;
+	bool waiting; /* true: who makes it false posts */
+	sem_t woken;
 	size_t flying; /* the caller's: given to the engine and not taken back */
 };
 
@@ -27,18 +29,18 @@ static void batch_init(struct s3_request_batch *b)
 {
 	*b = (struct s3_request_batch){ .done = NULL };
 	pthread_mutex_init(&b->done_lock, NULL);
-	pthread_cond_init(&b->woken, NULL);
+	sem_init(&b->woken, 0, 0);
 }
 
 static void batch_release(struct s3_request_batch *b)
 {
-	pthread_cond_destroy(&b->woken);
+	sem_destroy(&b->woken);
 	pthread_mutex_destroy(&b->done_lock);
 }
 
 /*
- * In the engine's thread. The lock is held while waking: the caller's batch may be gone right
- * after.
+ * In the engine's thread. The caller leaves, and the batch with it, once it took what it waits for:
+ * after the post where it waits, else after the unlock.
  */
 static void on_done(struct http_call *call)
 {
@@ -49,11 +51,12 @@ static void on_done(struct http_call *call)
 	r->next = b->done;
 	b->done = r;
 	b->n_done++;
-	if (b->waiting && (urgent || b->n_done >= b->wake_at)) {
+	bool wake = b->waiting && (urgent || b->n_done >= b->wake_at);
+	if (wake)
 		b->waiting = false;
-		pthread_cond_signal(&b->woken);
-	}
 	pthread_mutex_unlock(&b->done_lock);
+	if (wake)
+		sem_post(&b->woken);
 }
 
 /* What is done; where there is nothing, waits for wake_at of them, or an urgent one. */
@@ -63,8 +66,10 @@ static struct s3_request *take_done(struct s3_request_batch *b, size_t wake_at)
 	if (!b->done) {
 		b->wake_at = wake_at;
 		b->waiting = true;
-		while (b->waiting)
-			pthread_cond_wait(&b->woken, &b->done_lock);
+		pthread_mutex_unlock(&b->done_lock);
+		while (sem_wait(&b->woken) && errno == EINTR)
+			;
+		pthread_mutex_lock(&b->done_lock);
 	}
 	struct s3_request *done = b->done;
 	b->done = NULL;

@@ -124,3 +124,12 @@ TESTS += %D%/test-store-append
 %C%_test_store_append_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a \
 	src/base/libbase.a $(CHECK_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
 endif
+
+# the HTTP engine, against a server of the test's own
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-http
+TESTS += %D%/test-http
+%C%_test_http_SOURCES = %D%/test-http.c %D%/http-server.c %D%/http-server.h
+%C%_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_http_LDADD = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJECT_LIBS) $(CHECK_LIBS)
+endif
