@@ -185,7 +185,8 @@ static bool judge_answer(struct s3_request *r, struct s3_verdict *v, struct s3_e
 		(void)rc_fail(v->rc, why, "the answer does not say how long it is");
 		return false;
 	}
-	s3_error_judge(r->what, r->status, e->code, v);
+	/* a body that is no error document is not S3's word */
+	s3_error_judge(r->what, r->status, has_error || !call->answer.len ? e->code : "?", v);
 	if (!e->request_id[0])
 		http_call_header_copy(call, "x-amz-request-id", e->request_id,
 				      sizeof(e->request_id));
