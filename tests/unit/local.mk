@@ -125,11 +125,26 @@ TESTS += %D%/test-store-append
 	src/base/libbase.a $(CHECK_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
 endif
 
-# the HTTP engine, against a server of the test's own
+# the HTTP engine and the requests on it, against a server of the tests' own
 if HAVE_CHECK
-check_PROGRAMS += %D%/test-http
-TESTS += %D%/test-http
+check_PROGRAMS += %D%/test-http %D%/test-s3-request
+TESTS += %D%/test-http %D%/test-s3-request
+http_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
+http_ldadd = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJECT_LIBS) $(CHECK_LIBS)
 %C%_test_http_SOURCES = %D%/test-http.c %D%/http-server.c %D%/http-server.h
-%C%_test_http_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-%C%_test_http_LDADD = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJECT_LIBS) $(CHECK_LIBS)
+%C%_test_http_CFLAGS = $(http_cflags)
+%C%_test_http_LDADD = $(http_ldadd)
+%C%_test_s3_request_SOURCES = %D%/test-s3-request.c %D%/http-server.c %D%/http-server.h
+%C%_test_s3_request_CFLAGS = $(http_cflags)
+%C%_test_s3_request_LDADD = $(http_ldadd)
+endif
+
+# reading ahead, over objects that take their time
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-view-ahead
+TESTS += %D%/test-view-ahead
+%C%_test_view_ahead_SOURCES = %D%/test-view-ahead.c
+%C%_test_view_ahead_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_view_ahead_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a \
+	src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS) $(CHECK_LIBS)
 endif
