@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#define CATALOG_VERSION 1
+#define CATALOG_VERSION 2
 #define APPLICATION 0x65766673		/* "evfs" */
 #define READERS 4
 #define TYPES 16			/* remembered per connection */
@@ -60,6 +60,8 @@ static const char schema[] =
 	"CREATE INDEX events_soft ON events(dir) WHERE settled = 0;"
 	"CREATE TABLE segments(dir INTEGER NOT NULL, part INTEGER NOT NULL,"
 	" start INTEGER NOT NULL, text BLOB NOT NULL, PRIMARY KEY(dir, part));"
+	"CREATE TABLE bodies(seq INTEGER PRIMARY KEY, dir INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
+	" text BLOB NOT NULL, UNIQUE(dir, ordinal));"
 	"INSERT INTO dirs(row, parent, name, depth, type, id) VALUES(1, 0, '', 0, '', '');";
 
 static enum rc fail(sqlite3 *db, int code, struct why *why)

@@ -64,7 +64,8 @@ enum catalog_slot {
 	CATALOG_EVENT_REMOVE, CATALOG_EVENT_SHIFT, CATALOG_EVENT_BEFORE, CATALOG_EVENT_FROM,
 	CATALOG_EVENT_AFTER_ORDINAL, CATALOG_EVENT_SOFT, CATALOG_EVENT_SOFT_DIRS,
 	CATALOG_EVENT_TIMES, CATALOG_EVENT_FIND_ID, CATALOG_EVENT_TIME, CATALOG_SEGMENT_GET,
-	CATALOG_SEGMENT_ADD, CATALOG_SEGMENT_DROP,
+	CATALOG_SEGMENT_ADD, CATALOG_SEGMENT_DROP, CATALOG_BODY_GET, CATALOG_BODY_KEPT,
+	CATALOG_BODY_ADD, CATALOG_BODY_OLD, CATALOG_BODY_DROP,
 	CATALOG_SLOTS
 };
 /*
@@ -212,6 +213,23 @@ enum rc catalog_event_by_id(struct catalog *c, const char *event_id, struct cata
 enum rc catalog_event_by_time(struct catalog *c, int64_t from_us, int64_t to_us,
 			      const struct catalog_event *after, struct catalog_event *out,
 			      size_t max, size_t *n_r, struct why *why) _must_check_;
+
+/* ------------------------------------------------------------------ kept bodies */
+
+/* The stored bytes of a settled event: true for ever, for an ordinal is never given twice. */
+struct catalog_body {
+	int64_t dir;
+	uint32_t ordinal;
+	const char *text;
+	size_t len;
+};
+/* Append a kept body. RC_NOT_FOUND: none. */
+enum rc catalog_body_get(struct catalog_conn *conn, int64_t dir, uint32_t ordinal, struct buf *out,
+			 struct why *why) _must_check_;
+bool catalog_body_is_kept(struct catalog_conn *conn, int64_t dir, uint32_t ordinal);
+/* Keep n bodies, in a transaction of their own; the oldest go where all are more than limit bytes. */
+enum rc catalog_body_keep(struct catalog *c, const struct catalog_body *bodies, size_t n,
+			  uint64_t limit, struct why *why) _must_check_;
 
 /* ------------------------------------------------------------------ the text of streams */
 

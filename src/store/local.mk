@@ -19,6 +19,7 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/verify-state.c
 %C%_libstore_a_SOURCES += \
 	%D%/catalog.c %D%/catalog.h \
+	%D%/catalog-body.c \
 	%D%/catalog-dir.c \
 	%D%/catalog-event.c \
 	%D%/catalog-segment.c \
@@ -26,6 +27,7 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/layout-indexed.c \
 	%D%/layout-native.c \
 	%D%/view.c %D%/view.h %D%/view-private.h \
+	%D%/view-ahead.c \
 	%D%/view-body.c \
 	%D%/view-entry.c \
 	%D%/view-find.c \

@@ -46,27 +46,69 @@ static void keep_prefix(struct view_prefixes *p, const struct catalog_dir *dir)
 	pthread_mutex_unlock(&p->lock);
 }
 
-enum rc view_body_settled(struct view *v, const struct view_event *e, struct buf *out,
-			  struct why *why)
+/* What is kept in the catalog. RC_NOT_FOUND: not that. */
+static enum rc get_kept(struct catalog_conn *conn, int64_t dir, uint32_t ordinal, uint64_t size, struct buf *out,
+			struct why *why)
+{
+	size_t before = out->len;
+	enum rc rc = catalog_body_get(conn, dir, ordinal, out, why);
+	if (rc == RC_OK && out->len - before != size) {
+		out->len = before;
+		rc = RC_NOT_FOUND;
+	}
+	return rc;
+}
+
+/* What was fetched ahead, or is kept. RC_NOT_FOUND: neither. */
+static enum rc take_kept(struct view *v, const struct view_event *e, struct buf *out, struct why *why)
+{
+	view_ahead_saw(v->ahead, e->dir, e->number);
+	enum rc rc = view_ahead_take(v->ahead, e->dir, e->ordinal, e->number, out, why);
+	if (rc != RC_NOT_FOUND)
+		return rc;
+	struct catalog_conn *conn = catalog_read(v->catalog);
+	rc = get_kept(conn, e->dir, e->ordinal, e->size, out, why);
+	catalog_done(v->catalog, conn);
+	return rc;
+}
+
+/* From where native events lie, without a look into the catalog. */
+static enum rc get_native(struct view *v, const struct view_event *e, struct buf *out, struct why *why)
 {
 	_cleanup_(buf_release) struct buf key = BUF_INIT;
-	if (v->src.layout != LAYOUT_NATIVE || !e->settled ||
-	    !add_prefix(&v->prefixes, e->dir, &key))
+	if (v->src.layout != LAYOUT_NATIVE || !add_prefix(&v->prefixes, e->dir, &key))
 		return RC_NOT_FOUND;
 	buf_printf(&key, "%010" PRIu64 ".json", e->number);
 	if (buf_failed(&key))
 		return rc_fail(RC_NO_MEMORY, why, "no memory for a key");
 	struct object_get get = { .key = key.data };
-	if (object_get(v->src.objects, &get, 1) != RC_OK)
-		return RC_NOT_FOUND;
-	if (get.len == e->size)
+	enum rc rc = object_get(v->src.objects, &get, 1);
+	if (rc != RC_OK)	/* an answer that did not come is not waited for again */
+		return rc == RC_TEMPORARY ? rc_fail(rc, why, "%s", get.why.text) : RC_NOT_FOUND;
+	if (get.len == e->size) {
 		buf_add(out, get.buf, get.len);
+		if (v->ahead)
+			view_ahead_keep(v->ahead, e->dir, e->ordinal, get.buf, get.len);
+	}
 	free(get.buf);
 	if (get.len != e->size)
 		return RC_NOT_FOUND;
 	return buf_failed(out) ? rc_fail(RC_NO_MEMORY, why,
 					 "no memory for an event of %" PRIu64 " bytes", e->size)
 			       : RC_OK;
+}
+
+enum rc view_body_settled(struct view *v, const struct view_event *e, struct buf *out,
+			  struct why *why)
+{
+	if (!e->settled)
+		return RC_NOT_FOUND;
+	if (v->ahead) {
+		enum rc rc = take_kept(v, e, out, why);
+		if (rc != RC_NOT_FOUND)
+			return rc;
+	}
+	return get_native(v, e, out, why);
 }
 
 enum rc view_body_keys(struct view *v, struct catalog_conn *conn, const struct catalog_dir *dir,
@@ -143,12 +185,14 @@ static enum rc check_object(const struct object_get *get, const struct view_body
  * settled since.
  */
 static enum rc read_unsettled(struct view *v, const struct catalog_dir *dir, struct view_body *item,
-			      struct why *why)
+			      const struct object_get *asked, struct why *why)
 {
 	enum rc rc = read_pieces(v, dir, item, why);
 	if (rc == RC_OK)
 		return RC_OK;
 	struct object_get get = { .key = item->key.data };
+	if (asked->rc == RC_TEMPORARY)	/* the objects are away */
+		return rc_fail(asked->rc, why, "%s", asked->why.text);
 	if (object_get(v->src.objects, &get, 1) == RC_OK &&
 	    check_object(&get, item, NULL) == RC_OK) {
 		item->text = get.buf;
@@ -162,31 +206,83 @@ static enum rc read_unsettled(struct view *v, const struct catalog_dir *dir, str
 	return rc;
 }
 
+static enum rc take_all_ahead(struct view *v, struct view_body *items, size_t n, struct why *why)
+{
+	enum rc rc = RC_OK;
+	for (size_t i = 0; i < n && rc == RC_OK; i++) {
+		const struct catalog_event *e = &items[i].event;
+		struct buf text = BUF_INIT;
+		rc = e->settled ? view_ahead_take(v->ahead, e->dir, e->ordinal, e->number, &text, why) : RC_NOT_FOUND;
+		if (rc == RC_OK)
+			items[i].text = buf_take(&text, &items[i].len);
+		else
+			buf_release(&text);
+		if (rc == RC_NOT_FOUND)
+			rc = RC_OK;
+	}
+	return rc;
+}
+
+static void take_all_kept(struct view *v, struct view_body *items, size_t n)
+{
+	struct catalog_conn *conn = NULL;
+	for (size_t i = 0; i < n; i++) {
+		const struct catalog_event *e = &items[i].event;
+		struct buf text = BUF_INIT;
+		if (items[i].text || !e->settled)
+			continue;
+		if (!conn)
+			conn = catalog_read(v->catalog);
+		if (get_kept(conn, e->dir, e->ordinal, e->size, &text, NULL) == RC_OK)
+			items[i].text = buf_take(&text, &items[i].len);
+		else
+			buf_release(&text);
+	}
+	if (conn)
+		catalog_done(v->catalog, conn);
+}
+
+static enum rc take_object(struct view *v, const struct catalog_dir *dir, struct view_body *item,
+			   struct object_get *get, struct why *why)
+{
+	bool settled = item->event.settled;
+	enum rc rc = check_object(get, item, settled ? why : NULL);
+	if (rc == RC_OK) {
+		item->text = TAKE_PTR(get->buf);
+		item->len = get->len;
+		if (v->ahead && settled)
+			view_ahead_keep(v->ahead, item->event.dir, item->event.ordinal, item->text, item->len);
+		return RC_OK;
+	}
+	return settled ? rc : read_unsettled(v, dir, item, get, why);
+}
+
 enum rc view_body_read(struct view *v, const struct catalog_dir *dir, struct view_body *items,
 		       size_t n, struct why *why)
 {
 	_cleanup_(freep) struct object_get *gets = calloc(n, sizeof(*gets));
 	if (!gets)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for %zu events", n);
-	for (size_t i = 0; i < n; i++)
-		gets[i].key = items[i].key.data;
-	enum rc rc = object_get(v->src.objects, gets, n);
+	enum rc rc = v->ahead ? take_all_ahead(v, items, n, why) : RC_OK;
 	if (rc != RC_OK)
-		rc = RC_OK;	/* each tells for itself */
+		return rc;
+	if (v->ahead)
+		take_all_kept(v, items, n);
+	size_t missing = 0, at = 0;
+	for (size_t i = 0; i < n; i++)
+		if (!items[i].text)
+			gets[missing++].key = items[i].key.data;
+	if (missing)
+		rc = object_get(v->src.objects, gets, missing);
+	rc = RC_OK;	/* each tells for itself */
 	for (size_t i = 0; i < n; i++) {
-		if (gets[i].rc == RC_OK) {
-			items[i].text = gets[i].buf;
-			items[i].len = gets[i].len;
-		}
-		if (rc != RC_OK)
+		if (items[i].text)
 			continue;
-		bool unsettled = !items[i].event.settled;
-		rc = check_object(&gets[i], &items[i], unsettled ? NULL : why);
-		if (rc == RC_OK || !unsettled)
-			continue;
-		free(items[i].text);
-		items[i].text = NULL;
-		rc = read_unsettled(v, dir, &items[i], why);
+		struct object_get *get = &gets[at++];
+		if (rc == RC_OK)
+			rc = take_object(v, dir, &items[i], get, why);
+		if (get->rc == RC_OK)
+			free(get->buf);
 	}
 	return rc;
 }

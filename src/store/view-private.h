@@ -74,6 +74,8 @@ struct view_texts {
 	uint64_t clock;
 };
 
+struct view_ahead;
+
 struct view {
 	struct view_source src;
 	uint64_t fresh_ms;
@@ -84,6 +86,7 @@ struct view {
 	struct view_names names;
 	struct view_prefixes prefixes;
 	struct view_texts texts;
+	struct view_ahead *ahead;	/* NULL: the objects are near, nothing is fetched ahead or kept */
 	atomic_bool complete;	/* the ledger was seen wholly re-seeded, under this identity */
 	_Atomic uint64_t seeding_until;	/* it was not: not asked again before (clock_boot_ms) */
 };
@@ -182,6 +185,25 @@ enum rc view_entry_event(struct view *v, struct catalog_conn *conn,
 			 const struct catalog_event *from, struct view_event *out, struct why *why)
 	_must_check_;
 
+/* ------------------------------------------------------------------ view-ahead.c */
+
+enum rc view_ahead_new(struct view_ahead **out, struct view *v, struct why *why) _must_check_;
+/* End its threads. NULL is fine. */
+void view_ahead_free(struct view_ahead **a);
+/*
+ * Append a body that was fetched ahead, waiting where that is under way. RC_NOT_FOUND: it was not.
+ * Else why fetching it failed, just now.
+ */
+enum rc view_ahead_take(struct view_ahead *a, int64_t dir, uint32_t ordinal, uint64_t number,
+			struct buf *out, struct why *why) _must_check_;
+/* A reader asks for this event: who goes on in order finds the next ones here. */
+void view_ahead_saw(struct view_ahead *a, int64_t dir, uint64_t number);
+/* A reader will ask for the n events behind number `after`. */
+void view_ahead_range(struct view_ahead *a, int64_t dir, uint64_t after, size_t n);
+/* Keep the body of a settled event in the catalog, some time. */
+void view_ahead_keep(struct view_ahead *a, int64_t dir, uint32_t ordinal, const char *text,
+		     size_t len);
+
 /* ------------------------------------------------------------------ view-body.c */
 
 /* An event's stored body, by its row. The key of an indexed event is looked up. */
@@ -196,8 +218,8 @@ void view_body_release(struct view_body *items, size_t n);
 enum rc view_body_keys(struct view *v, struct catalog_conn *conn, const struct catalog_dir *dir,
 		       struct view_body *items, size_t n, struct why *why) _must_check_;
 /*
- * Append the body of a settled native event. RC_NOT_FOUND: look it up, then read it as the
- * others.
+ * Append the body of a settled event that is kept or lies where native ones do. RC_NOT_FOUND: look
+ * it up, then read it as the others.
  */
 enum rc view_body_settled(struct view *v, const struct view_event *e, struct buf *out,
 			  struct why *why) _must_check_;

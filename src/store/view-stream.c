@@ -19,6 +19,7 @@
 
 #define PAGE 512	/* events at a time */
 #define GROWN 4096	/* bytes, and a quarter: then a part that goes on is kept again */
+#define AHEAD 1024	/* events fetched ahead of who reads part after part */
 
 /* ------------------------------------------------------------------ text in memory */
 
@@ -90,6 +91,17 @@ static bool take_part(struct view_texts *t, const struct catalog_dir *dir, uint6
 		}
 	}
 	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+/* Does somebody read the stream from its start, or part after part? */
+static bool goes_on(struct view *v, const struct catalog_dir *dir, uint64_t part)
+{
+	bool found = !part;
+	pthread_mutex_lock(&v->texts.lock);
+	for (size_t i = 0; i < TEXT_SLOTS && !found; i++)
+		found = v->texts.slots[i].dir == dir->row && v->texts.slots[i].part == part - 1;
+	pthread_mutex_unlock(&v->texts.lock);
 	return found;
 }
 
@@ -241,6 +253,8 @@ static enum rc make_part(struct view *v, const struct catalog_dir *dir, uint64_t
 		return rc;
 	do {
 		rc = events_from(v, dir, start + text.len, end, true, events, &n, &more, why);
+		if (rc == RC_OK && n && v->ahead && goes_on(v, dir, part))
+			view_ahead_range(v->ahead, dir->row, events[n - 1].number, AHEAD);
 		if (rc == RC_OK && n)
 			rc = add_lines(v, dir, events, n, &text, why);
 	} while (rc == RC_OK && n && !more);

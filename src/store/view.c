@@ -121,6 +121,8 @@ enum rc view_new(struct view **out, const struct view_source *source,
 	pthread_mutex_init(&v->prefixes.lock, NULL);
 	pthread_mutex_init(&v->texts.lock, NULL);
 	enum rc rc = catalog_open(&v->catalog, options->catalog, options->uuid, why);
+	if (rc == RC_OK && source->objects->counters)	/* each request is a round trip */
+		rc = view_ahead_new(&v->ahead, v, why);
 	if (rc == RC_OK)
 		rc = find_birth(v, why);
 	if (rc == RC_OK && source->ledger)
@@ -136,6 +138,7 @@ void view_free(struct view **vp)
 		return;
 	struct view *v = *vp;
 	*vp = NULL;
+	view_ahead_free(&v->ahead);
 	catalog_free(&v->catalog);
 	for (size_t i = 0; i < TEXT_SLOTS; i++)
 		buf_release(&v->texts.slots[i].text);
