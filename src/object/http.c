@@ -189,6 +189,9 @@ static void start_waiting(struct http *h)
 			(void)rc_fail(RC_NO_MEMORY, &call->why, "no memory for a connection");
 		if (l && !late &&
 		    http_lane_start(l, h->poll.multi, call, max_idle_s(h, now)) == RC_OK) {
+			l->patient_until_ms =
+				call->patience_ms ? now + call->patience_ms : HTTP_POLL_NEVER;
+			check_by(h, l->patient_until_ms);
 			h->n_active++;
 			continue;
 		}
@@ -225,22 +228,28 @@ static bool reap(struct http *h)
 	return any;
 }
 
+static void check_active(struct http *h, struct http_lane *l, uint64_t now)
+{
+	if (!l->call)
+		return;
+	if (l->patient_until_ms <= now && l->call->head.len)
+		l->patient_until_ms = HTTP_POLL_NEVER;
+	if (l->call->deadline_ms <= now || l->patient_until_ms <= now) {
+		h->doubt_ms = now;
+		end_active(h, l, CURLE_OPERATION_TIMEDOUT, true);
+		return;
+	}
+	check_by(h, l->call->deadline_ms);
+	check_by(h, l->patient_until_ms);
+}
+
 /* End what is over, let go what was delayed, and find out when to look again. */
 static void check_times(struct http *h, uint64_t now)
 {
 	struct http_line line;
 	h->check_at_ms = HTTP_POLL_NEVER;
-	for (unsigned i = 0; i < h->n_lanes; i++) {
-		struct http_lane *l = h->lanes[i];
-		if (!l->call)
-			continue;
-		if (l->call->deadline_ms > now) {
-			check_by(h, l->call->deadline_ms);
-			continue;
-		}
-		h->doubt_ms = now;
-		end_active(h, l, CURLE_OPERATION_TIMEDOUT, true);
-	}
+	for (unsigned i = 0; i < h->n_lanes; i++)
+		check_active(h, h->lanes[i], now);
 
 	line_init(&line);
 	line_move(&h->delayed, &line);

@@ -65,6 +65,7 @@ struct http_call {
 	size_t limit; /* a longer answer ends the call */
 	uint64_t deadline_ms; /* clock_boot_ms */
 	uint64_t not_before_ms; /* clock_boot_ms; 0: at once */
+	uint64_t patience_ms; /* it ends where no byte of an answer came for so long; 0: does not */
 	http_done_fn *done;
 
 	/* out */
@@ -72,7 +73,7 @@ struct http_call {
 	int status; /* where there was an answer, 0 else */
 	bool over_limit; /* the answer was longer than limit (HTTP_MAYBE) */
 	bool untrusted; /* the server's certificate was refused (HTTP_UNSENT) */
-	bool timed_out; /* ended by its deadline */
+	bool timed_out; /* ended by its deadline, or for want of patience */
 	bool measured; /* the answer said how long it is: it is surely whole */
 	struct buf head; /* header lines as they came; freed by http_call_release */
 	struct buf answer; /* the body; freed by http_call_release */

@@ -15,6 +15,7 @@
 #define BACKOFF_FIRST_MS 40u
 #define BACKOFF_MAX_MS 4000u
 #define MOVES_MAX 2
+#define PATIENCE_MIN_MS 1000u /* with a connection that may be dead, for a read */
 #define SKEW_MATTERS_US (INT64_C(60) * 1000000)
 
 static const char
@@ -109,6 +110,19 @@ static enum rc prepare(struct s3_request *r, const struct s3_key *key, struct wh
 	return rc;
 }
 
+/*
+ * A connection that a firewall forgot swallows what is sent. A read can be asked for again on
+ * another one while there is time, so it does not wait for all of it.
+ */
+static uint64_t patience_ms(const struct s3_request *r)
+{
+	uint64_t now = clock_boot_ms(),
+		 third = r->deadline_ms > now ? (r->deadline_ms - now) / 3 : 0;
+	if (r->method == HTTP_PUT || r->attempts)
+		return 0;
+	return third > PATIENCE_MIN_MS ? third : PATIENCE_MIN_MS;
+}
+
 bool s3_request_send(struct s3_request *r, http_done_fn *done)
 {
 	struct s3_key key = { 0 };
@@ -129,6 +143,7 @@ bool s3_request_send(struct s3_request *r, http_done_fn *done)
 		call->limit = r->limit;
 		call->deadline_ms = r->deadline_ms;
 		call->done = done;
+		call->patience_ms = patience_ms(r);
 		rc = http_submit(r->site->http, call, &why);
 	}
 	if (rc != RC_OK)

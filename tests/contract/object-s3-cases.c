@@ -212,6 +212,54 @@ START_TEST(times_that_copies_keep_are_read)
 }
 END_TEST
 
+/* What object_s3_reach says of a server by TLS, whose keys begin with that name. */
+static enum rc reach(const char *endpoint, const char *keys, const char *ca_file, bool no_verify,
+		     struct why *why)
+{
+	char access[64], secret[64], bucket[64];
+	snprintf(access, sizeof(access), "%s_ACCESS_KEY", keys);
+	snprintf(secret, sizeof(secret), "%s_SECRET_KEY", keys);
+	snprintf(bucket, sizeof(bucket), "%s_BUCKET", keys);
+	struct object_s3_options o = {
+		.endpoint = getenv(endpoint),
+		.bucket = getenv(bucket),
+		.ca_file = ca_file,
+		.no_verify = no_verify,
+		.require_tls = true,
+		.parallel = 2,
+		.timeout_ms = 20000,
+		.cred = { .access = getenv(access), .secret = getenv(secret) },
+	};
+	_cleanup_(object_freep) struct object_store *s = NULL;
+	ck_assert_msg(object_s3_new(&s, &o, why) == RC_OK, "%s", why->text);
+	enum rc rc = object_s3_reach(s, why);
+	struct object_counts counts;
+	object_counts(s, &counts);
+	if (rc == RC_TEMPORARY)
+		ck_assert_uint_eq(counts.other, 0); /* nothing was sent */
+	return rc;
+}
+
+START_TEST(a_server_is_known_by_its_certificate)
+{
+	const char *ca = getenv("EVFS_S3_TLS_CA");
+	const char *good = "EVFS_S3_TLS_ENDPOINT", *elsewhere = "EVFS_S3_2_WRONG_HOST_ENDPOINT",
+		   *expired = "EVFS_S3_2_EXPIRED_ENDPOINT";
+	struct why why = { "" };
+	uint64_t before = clock_boot_ms();
+	ck_assert_msg(reach(good, "EVFS_S3_TLS", ca, false, &why) == RC_OK, "%s", why.text);
+	ck_assert_int_eq(reach(good, "EVFS_S3_TLS", NULL, false, &why), RC_TEMPORARY);
+	ck_assert_msg(strcasestr(why.text, "certificate"), "%s", why.text);
+	ck_assert_int_eq(reach(elsewhere, "EVFS_S3_2", ca, false, &why), RC_TEMPORARY);
+	ck_assert_msg(strcasestr(why.text, "SSL"), "%s", why.text);
+	ck_assert_int_eq(reach(expired, "EVFS_S3_2", ca, false, &why), RC_TEMPORARY);
+	ck_assert_msg(strcasestr(why.text, "expired"), "%s", why.text);
+	ck_assert_int_eq(reach(good, "EVFS_S3_TLS", "/nowhere.pem", false, &why), RC_TEMPORARY);
+	ck_assert_int_eq(reach(elsewhere, "EVFS_S3_2", ca, true, &why), RC_OK);
+	ck_assert_uint_lt(clock_boot_ms() - before, 15000); /* refused at once */
+}
+END_TEST
+
 #ifdef ENABLE_FAILPOINTS
 START_TEST(a_killed_put_leaves_whole_objects)
 {
@@ -252,6 +300,11 @@ void object_s3_cases_add(TCase *tc, int n)
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		tcase_add_loop_test(tc, tests[i], BACKEND_S3, n);
+	if (getenv("EVFS_S3_TLS_ENDPOINT") && getenv("EVFS_S3_2_EXPIRED_ENDPOINT"))
+		tcase_add_test(tc, a_server_is_known_by_its_certificate);
+	else
+		fprintf(stderr, "not run: a_server_is_known_by_its_certificate (no "
+				"EVFS_S3_TLS_ENDPOINT, or no EVFS_S3_2_EXPIRED_ENDPOINT)\n");
 #ifdef ENABLE_FAILPOINTS
 	tcase_add_loop_test(tc, a_killed_put_leaves_whole_objects, BACKEND_S3, n);
 #endif

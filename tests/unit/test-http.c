@@ -350,6 +350,30 @@ START_TEST(a_second_try_that_fails_does_not_make_the_first_unsent)
 }
 END_TEST
 
+START_TEST(who_is_impatient_waits_for_the_first_byte_only)
+{
+	struct waited w;
+	uint64_t before = clock_boot_ms();
+	prepare(&w, HTTP_GET, "/hang", 5000);
+	w.call.patience_ms = 200;
+	start(&w);
+	wait_for(&w);
+	ck_assert(w.call.timed_out);
+	ck_assert_int_eq(w.call.end, HTTP_MAYBE);
+	ck_assert_uint_lt(clock_boot_ms() - before, 2000);
+	http_call_release(&w.call);
+
+	prepare(&w, HTTP_GET, "/drip", 600);
+	w.call.patience_ms = 200;
+	before = clock_boot_ms();
+	start(&w);
+	wait_for(&w);
+	ck_assert_uint_ge(clock_boot_ms() - before, 500);
+	ck_assert_uint_gt(w.call.answer.len, 0);
+	http_call_release(&w.call);
+}
+END_TEST
+
 START_TEST(a_delayed_call_waits_and_is_in_nobodys_way)
 {
 	struct waited late, w;
@@ -461,6 +485,7 @@ int main(void)
 	tcase_add_test(tc, a_dead_kept_alive_connection_is_replaced);
 	tcase_add_test(tc, a_fresh_call_is_sent_once_at_most);
 	tcase_add_test(tc, a_second_try_that_fails_does_not_make_the_first_unsent);
+	tcase_add_test(tc, who_is_impatient_waits_for_the_first_byte_only);
 	tcase_add_test(tc, a_delayed_call_waits_and_is_in_nobodys_way);
 	tcase_add_test(tc, a_callback_may_start_its_call_again);
 	tcase_add_test(tc, many_callers_share_a_few_connections);

@@ -183,6 +183,26 @@ START_TEST(a_read_is_tried_again_whatever_happened)
 }
 END_TEST
 
+/* The second request on the first connection is swallowed. */
+static bool forgetful(const struct http_server_request *rq)
+{
+	if (rq->nth == 2)
+		return http_server_hang(rq);
+	return http_server_answer(rq, "200 OK", "", "x");
+}
+
+START_TEST(a_read_that_is_swallowed_is_asked_for_again_in_time)
+{
+	open_store(forgetful, 4000);
+	for (int i = 0; i < 2; i++) {
+		struct object_get it = { .key = "a" };
+		ck_assert_msg(object_get(store, &it, 1) == RC_OK, "%s", it.why.text);
+		free(it.buf);
+	}
+	ck_assert_uint_eq(counts().get, 3);
+}
+END_TEST
+
 START_TEST(times_of_other_programs_are_read)
 {
 	static const struct {
@@ -443,6 +463,7 @@ int main(void)
 	tcase_add_test(tc, a_put_that_is_never_answered_is_uncertain_in_time);
 	tcase_add_test(tc, a_put_that_nobody_takes_is_temporary_and_tried_until_its_time_is_over);
 	tcase_add_test(tc, a_read_is_tried_again_whatever_happened);
+	tcase_add_test(tc, a_read_that_is_swallowed_is_asked_for_again_in_time);
 	tcase_add_test(tc, times_of_other_programs_are_read);
 	tcase_add_test(tc, a_wait_that_is_asked_for_is_kept);
 	tcase_add_test(tc, a_clock_is_corrected_once);
