@@ -314,8 +314,9 @@ static enum rc fail_connect(struct ledger_pg_conn *c, struct why *why)
 	bool denied = strstr(text, "authentication failed") || strstr(text, "no pg_hba.conf entry") || strstr(text, "no password supplied") ||
 		      (strstr(text, "role \"") && strstr(text, "does not exist")) || strstr(text, "permission denied") ||
 		      strstr(text, "is not permitted to log in");
+	/* Nothing that init could make: a name that was mistyped must not become a store without ledger. */
 	bool unknown = strstr(text, "database \"") && strstr(text, "does not exist");
-	return rc_fail(denied ? RC_DENIED : unknown ? RC_NOT_FOUND : RC_TEMPORARY, why, "can't reach the ledger's PostgreSQL: %s", text);
+	return rc_fail(denied ? RC_DENIED : unknown ? RC_INVALID : RC_TEMPORARY, why, "can't reach the ledger's PostgreSQL: %s", text);
 }
 
 /* What libpq says of a conninfo that it can't read may quote it, so it is not repeated. */

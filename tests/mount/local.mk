@@ -1,4 +1,7 @@
 mount_tests = %D%/test-view %D%/test-append %D%/test-refusals %D%/test-restore %D%/test-captured \
 	%D%/test-start %D%/test-damage %D%/test-adopt %D%/test-backup
-TESTS += $(mount_tests)
-EXTRA_DIST += $(mount_tests) %D%/mount.sh %D%/s3.sh
+# Over S3 and PostgreSQL, where tests/services/up has them.
+s3_mount_tests = %D%/test-s3-start %D%/test-s3-append %D%/test-s3-view %D%/test-s3-refusals %D%/test-s3-restore \
+	%D%/test-s3-second-append %D%/test-s3-two-machines
+TESTS += $(mount_tests) $(s3_mount_tests)
+EXTRA_DIST += $(mount_tests) $(s3_mount_tests) %D%/mount.sh %D%/s3.sh

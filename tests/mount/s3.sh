@@ -11,6 +11,7 @@
 #
 # $evfs and $evfsctl become programs that give evfs what it needs by the environment: MINIO_*, POSTGRES_URL, EVFS_SCHEMA.
 # "init" has the keys and the role that may make things, all else has those that may only read and append.
+# TEST_NETNS is the process in whose network namespace they run.
 
 need_services() {
 	local name where
@@ -60,7 +61,7 @@ s3_programs() {
 					break
 				esac
 			done
-			exec "$EVFS_BUILD/${0##*/}" "$@"
+			exec ${TEST_NETNS:+nsenter -t "$TEST_NETNS" -n} "$EVFS_BUILD/${0##*/}" "$@"
 		END
 		chmod +x "$tmp/.bin/$name"
 	done
