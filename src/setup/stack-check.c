@@ -288,15 +288,17 @@ static void check_server(struct check *k)
 	     "the server's differs by %.1f s from this machine's", (double)facts.skew_us / 1e6);
 }
 
-/* A remedy beside a good result is a warning. */
+/* A remedy beside a good result is a warning; so is what only an append needs, under -o ro. */
 static void tell_pg(void *arg, const char *name, enum rc rc, const char *found, const char *fix)
 {
-	bool dubious = fix && *fix;
-	tell(arg, name,
-	     rc	       ? STACK_BROKEN
-	     : dubious ? STACK_DUBIOUS
-		       : STACK_FINE,
-	     fix ? fix : "", "%s", found ? found : rc_name(rc));
+	struct check *k = arg;
+	bool has_fix = fix && *fix;
+	bool reads = k->c->ro && rc == RC_DENIED && !strcmp(name, "ledger rights");
+	tell(k, name,
+	     rc && !reads	? STACK_BROKEN
+	     : reads || has_fix ? STACK_DUBIOUS
+				: STACK_FINE,
+	     has_fix ? fix : "", "%s", found ? found : rc_name(rc));
 }
 
 static void check_pg(struct check *k, bool has_store)

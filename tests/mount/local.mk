@@ -5,3 +5,5 @@ s3_mount_tests = %D%/test-s3-start %D%/test-s3-append %D%/test-s3-view %D%/test-
 	%D%/test-s3-second-append %D%/test-s3-two-machines
 TESTS += $(mount_tests) $(s3_mount_tests)
 EXTRA_DIST += $(mount_tests) $(s3_mount_tests) %D%/mount.sh %D%/s3.sh
+TESTS += %D%/test-s3-cost
+EXTRA_DIST += %D%/test-s3-cost
