@@ -4,6 +4,10 @@ noinst_PROGRAMS += %D%/load %D%/s3-probe
 %C%_s3_probe_SOURCES = %D%/s3-probe.c
 %C%_s3_probe_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(PQ_CFLAGS)
 %C%_s3_probe_LDADD = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJECT_LIBS) $(PQ_LIBS)
+noinst_PROGRAMS += %D%/ledger-pg
+%C%_ledger_pg_SOURCES = %D%/ledger-pg.c
+%C%_ledger_pg_CFLAGS = $(AM_CFLAGS) $(PQ_CFLAGS)
+%C%_ledger_pg_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS)
 EXTRA_DIST += %D%/run %D%/run-s3 %D%/bench.py %D%/mountbench-evfs.py %D%/peers-evfs.sh
 .PHONY: bench
 bench: all

@@ -29,7 +29,8 @@ struct placed {
 struct group {
 	struct ledger_append **items;
 	size_t n;
-	uint64_t lease_ms;
+	uint64_t lease_ms, deadline;
+	bool one;			/* a single event, not tried before: see append_one in ledger-pg-functions.sql */
 	struct placed *events;		/* by id */
 	size_t n_events;
 	const struct ledger_append **streams;	/* by name, each once */
@@ -285,7 +286,7 @@ static void all_failed(struct group *g, enum rc rc, const struct why *reason)
 static enum rc call(struct ledger_pg *l, struct group *g, struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
-	bool lost = false, one = g->n == 1 && g->items[0]->n == 1;
+	bool lost = false, one = g->one;
 	enum rc rc = one ? RC_OK : fill_group(g, why);
 	if (rc != RC_OK)
 		return rc;
@@ -293,7 +294,7 @@ static enum rc call(struct ledger_pg *l, struct group *g, struct why *why)
 		g->items[i]->rc = rc_fail(RC_CORRUPT, &g->items[i]->why, "the ledger did not answer for this append");
 	FAILPOINT("ledger-append-before-commit");
 	atomic_fetch_add_explicit(&l->counters.append, 1, memory_order_relaxed);
-	rc = ledger_pg_run(l, one ? PG_APPEND_ONE : PG_APPEND, one ? one_args : group_args, g, false, &r, &lost, why);
+	rc = ledger_pg_run(l, one ? PG_APPEND_ONE : PG_APPEND, one ? one_args : group_args, g, false, g->deadline, &r, &lost, why);
 	if (lost)
 		return rc_prefix(RC_UNCERTAIN, why, "the append may have been committed");
 	if (rc == RC_OK)
@@ -303,16 +304,30 @@ static enum rc call(struct ledger_pg *l, struct group *g, struct why *why)
 	return rc == RC_NOT_FOUND ? RC_TEMPORARY : rc;
 }
 
+/* Until when a group is worth waiting for. */
+static uint64_t deadline(const struct ledger_pg *l, struct ledger_append **items, size_t n)
+{
+	uint64_t latest = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!items[i]->deadline_ms)
+			return ledger_pg_deadline(l);
+		latest = items[i]->deadline_ms > latest ? items[i]->deadline_ms : latest;
+	}
+	return latest;
+}
+
 /* A group, or where that collides with another writer each member for itself; one that still collides looks again. */
 static enum rc commit(struct ledger_pg *l, struct ledger_append **items, size_t n, uint64_t lease_ms, struct why *why)
 {
-	struct group g = { .items = items, .n = n, .lease_ms = lease_ms };
+	const struct group fresh = { .items = items, .n = n, .lease_ms = lease_ms, .deadline = deadline(l, items, n) };
+	struct group g = fresh;
+	g.one = n == 1 && items[0]->n == 1;
 	struct why reason = { "" };
 	enum rc rc = RC_OK;
 	for (int tries = 0; tries < (n == 1 ? 5 : 1); tries++) {
 		rc = call(l, &g, &reason);
 		release_group(&g);
-		g = (struct group){ .items = items, .n = n, .lease_ms = lease_ms };
+		g = fresh;
 		if (rc != RC_EXISTS)
 			break;
 	}

@@ -73,7 +73,7 @@ static enum rc purge(struct ledger_pg *l, int64_t now_us, struct why *why)
 		_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 		struct purge p = { l->purge_after };
 		atomic_fetch_add_explicit(&l->counters.claim, 1, memory_order_relaxed);
-		enum rc rc = ledger_pg_run(l, PG_PURGE, purge_args, &p, true, &r, NULL, why);
+		enum rc rc = ledger_pg_run(l, PG_PURGE, purge_args, &p, true, ledger_pg_deadline(l), &r, NULL, why);
 		if (rc != RC_OK)
 			return rc;
 		l->purge_after = ledger_pg_args_get_int8(r, 0, 0);
@@ -91,7 +91,7 @@ enum rc ledger_pg_claim_rows(struct ledger *base, size_t max, uint64_t lease_ms,
 	*n_r = 0;
 	atomic_fetch_add_explicit(&l->counters.claim, 1, memory_order_relaxed);
 	/* what a lost answer gave out is given out again when its lease is over */
-	enum rc rc = ledger_pg_run(l, PG_CLAIM, claim_args, &k, true, &r, NULL, why);
+	enum rc rc = ledger_pg_run(l, PG_CLAIM, claim_args, &k, true, ledger_pg_deadline(l), &r, NULL, why);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_TEMPORARY;
 	if (rc != RC_OK)
@@ -151,7 +151,7 @@ enum rc ledger_pg_claim_settle(struct ledger *base, const struct ledger_ref *ref
 	qsort(sorted, n, sizeof(*sorted), by_place);
 	struct settle s = { sorted, n };
 	atomic_fetch_add_explicit(&l->counters.settle, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_SETTLE, settle_args, &s, true, &r, NULL, why);
+	enum rc rc = ledger_pg_run(l, PG_SETTLE, settle_args, &s, true, ledger_pg_deadline(l), &r, NULL, why);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_TEMPORARY;
 	if (rc != RC_OK)

@@ -90,7 +90,7 @@ enum rc ledger_pg_reseed_stream(struct ledger *base, struct ledger_reseed *r, st
 		return rc_fail(RC_INVALID, why, "the objects of '%s/%s' are not in order", r->type, r->id);
 	atomic_fetch_add_explicit(&l->counters.seed, 1, memory_order_relaxed);
 	/* the same list again does no harm */
-	enum rc rc = ledger_pg_run(l, r->type ? PG_RESEED : PG_COMPLETE, r->type ? reseed_args : complete_args, r, true, &result, NULL, why);
+	enum rc rc = ledger_pg_run(l, r->type ? PG_RESEED : PG_COMPLETE, r->type ? reseed_args : complete_args, r, true, ledger_pg_deadline(l), &result, NULL, why);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_TEMPORARY;
 	if (rc != RC_OK)

@@ -38,7 +38,7 @@ enum rc ledger_pg_state_erase(struct ledger_pg *l, uint64_t at, struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 	atomic_fetch_add_explicit(&l->counters.state, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_FENCE, erase_args, NULL, true, &r, NULL, why);
+	enum rc rc = ledger_pg_run(l, PG_FENCE, erase_args, NULL, true, ledger_pg_deadline(l), &r, NULL, why);
 	if (rc == RC_DENIED)	/* a mere reader: another will do it */
 		return ledger_pg_fenced(l, VERDICT_FENCED, at, why);
 	return rc == RC_OK ? ledger_pg_fenced(l, VERDICT_OLDER, at, why) : rc;
@@ -54,7 +54,7 @@ static enum rc count(struct ledger_pg *l, struct ledger_state *s, struct why *wh
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 	atomic_fetch_add_explicit(&l->counters.state, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_COUNTS, no_args, NULL, true, &r, NULL, why);
+	enum rc rc = ledger_pg_run(l, PG_COUNTS, no_args, NULL, true, ledger_pg_deadline(l), &r, NULL, why);
 	if (rc != RC_OK)
 		return rc;
 	s->streams = (uint64_t)ledger_pg_args_get_int8(r, 0, 0);
@@ -73,7 +73,7 @@ enum rc ledger_pg_state_read(struct ledger *base, struct ledger_state *out, stru
 	for (int tries = 0; ; tries++) {
 		_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 		atomic_fetch_add_explicit(&l->counters.state, 1, memory_order_relaxed);
-		enum rc rc = ledger_pg_run(l, PG_STATE, state_args, NULL, true, &r, NULL, why);
+		enum rc rc = ledger_pg_run(l, PG_STATE, state_args, NULL, true, ledger_pg_deadline(l), &r, NULL, why);
 		if (rc != RC_OK)
 			return rc;
 		if (PQntuples(r) != 1)
@@ -126,7 +126,7 @@ enum rc ledger_pg_state_seed(struct ledger *base, const char *identity, uint64_t
 	struct seed s = { identity, number, other_line, floor_us };
 	bool lost = false;
 	atomic_fetch_add_explicit(&l->counters.seed, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_SEED, seed_args, &s, false, &r, &lost, why);
+	enum rc rc = ledger_pg_run(l, PG_SEED, seed_args, &s, false, ledger_pg_deadline(l), &r, &lost, why);
 	if (lost)
 		return rc_prefix(RC_UNCERTAIN, why, "the seeding may have been written down");
 	if (rc == RC_EXISTS || rc == RC_NOT_FOUND)

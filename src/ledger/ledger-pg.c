@@ -179,9 +179,8 @@ void ledger_pg_give(struct ledger_pg *l, enum ledger_pg_use use, struct ledger_p
 }
 
 enum rc ledger_pg_run(struct ledger_pg *l, enum ledger_pg_sql sql, ledger_pg_args_fn *args, const void *arg, bool again,
-		      PGresult **out, bool *lost_r, struct why *why)
+		      uint64_t deadline, PGresult **out, bool *lost_r, struct why *why)
 {
-	uint64_t deadline = ledger_pg_deadline(l);
 	for (int tries = 0; ; tries++) {
 		_cleanup_(ledger_pg_args_release) struct ledger_pg_args a = LEDGER_PG_ARGS_INIT;
 		struct ledger_pg_conn *c = NULL;
@@ -266,6 +265,7 @@ enum rc ledger_pg_open(struct ledger **out, const struct ledger_pg_options *o, s
 	pthread_condattr_destroy(&monotonic);
 	if (!copy_options(l, o))
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
+	l->base.writers = l->options.connections > 1 ? l->options.connections - readers_max(l) : 1;
 	uint64_t deadline = ledger_pg_deadline(l);
 	enum rc rc = ledger_pg_conn_new(&c, &l->options, deadline, &facts, why);
 	if (rc != RC_OK)

@@ -182,7 +182,7 @@ typedef void ledger_pg_args_fn(struct ledger_pg *l, struct ledger_pg_conn *c, st
  * another, if again, or if the server can't have got it. *lost_r (may be NULL): the server may have done it, and the answer is lost.
  */
 enum rc ledger_pg_run(struct ledger_pg *l, enum ledger_pg_sql sql, ledger_pg_args_fn *args, const void *arg, bool again,
-		      PGresult **out, bool *lost_r, struct why *why) _must_check_;
+		      uint64_t deadline, PGresult **out, bool *lost_r, struct why *why) _must_check_;
 /* The three parameters with which most functions begin. */
 void ledger_pg_fence_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a);
 /* A WAL position that is durable. */
