@@ -98,7 +98,7 @@ static enum rc tell_event(struct reading *r, sqlite3_stmt *q, const char *type, 
 		row.settled = !open;
 	}
 	int64_t seq = sqlite3_column_int64(q, ROW_BODY);
-	if (rc == RC_OK && seq && seq >= r->first_body) {
+	if (rc == RC_OK && seq && seq >= r->first_body && !r->query->lean) {
 		bool there = false;
 		rc = ledger_sqlite_conn_sql(r->c, SQL_BODY_GET, &body, why);
 		if (rc == RC_OK) {
@@ -396,6 +396,7 @@ enum rc ledger_sqlite_read_state(struct ledger *base, struct ledger_state *out, 
 	memcpy(s.written, hot.written, sizeof(s.written));
 	s.seeding = hot.seeding;
 	s.commits = hot.commits;
+	s.point = ledger_sqlite_file_point(&l->file);
 	s.now_us = clock_wall_us();
 	s.floor_us = hot.floor_us;
 	s.complete = hot.complete;

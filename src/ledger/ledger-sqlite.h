@@ -87,6 +87,8 @@ enum ledger_sqlite_file_is ledger_sqlite_file_check(struct ledger_sqlite_file *f
 						    uint64_t *highest_r);
 /* Write a commit counter down, for other processes. */
 void ledger_sqlite_file_saw(struct ledger_sqlite_file *f, uint64_t commits);
+/* Changes with each commit of any process (and else): the head of -shm. 0: it can't be read. */
+uint64_t ledger_sqlite_file_point(const struct ledger_sqlite_file *f);
 bool ledger_sqlite_file_alone(struct ledger_sqlite_file *f);
 /* Locked, around a checkpoint. */
 enum rc ledger_sqlite_file_checkpoint_begin(struct ledger_sqlite_file *f,

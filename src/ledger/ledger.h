@@ -124,6 +124,7 @@ struct ledger_query {
 	int64_t from_us, to_us, after_us;
 	size_t limit;		/* rows told at most; 0: no limit */
 	bool unseeded_too;	/* verify, re-seed: answer whatever the seeding says */
+	bool lean;		/* events without their pieces: head and tail are NULL */
 };
 
 /* An event (or a void), or a stream. Texts live until the callback returns. */
@@ -165,6 +166,8 @@ struct ledger_state {
 	char identity[LEDGER_IDENTITY_MAX], written[LEDGER_IDENTITY_MAX];
 	uint64_t seeding;		/* the number of the last seeding, 0: none yet */
 	uint64_t commits;		/* the commit counter (PostgreSQL: the WAL position) */
+	uint64_t point;			/* two calls that tell the same one: nothing was committed between them, or whatever was began to show
+					   before the first. 0: it can't be known */
 	int64_t now_us, floor_us;	/* the ledger's clock; no recorded time is below the floor */
 	bool alone;			/* no other process has this store's ledger open; false where that can't be known */
 	bool complete;			/* the whole store was re-seeded under this seeding: a stream that is not there is new */

@@ -54,6 +54,8 @@ static struct fresh_entry *take_locked(struct view_fresh *f, uint64_t hash)
 	return e;
 }
 
+#define FEW_ASKS 4
+
 static bool is_old(uint64_t asked_ms, uint64_t fresh_ms)
 {
 	if (PLANTED("stale-read"))
@@ -69,6 +71,8 @@ bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint
 	struct fresh_entry *e = find_locked(f, ask->hash);
 	bool old = !e || is_old(e->asked_ms, fresh_ms);
 	ask->touches = f->touches[ask->hash % FRESH_SETS];
+	ask->before = e ? e->point : 0;
+	ask->point = 0;
 	pthread_mutex_unlock(&f->lock);
 	return old;
 }
@@ -79,16 +83,54 @@ void view_fresh_answered(struct view_fresh *f, const struct fresh_ask *ask, bool
 	pthread_mutex_lock(&f->lock);
 	struct fresh_entry *e = take_locked(f, ask->hash);
 	e->known |= known;
-	if (f->touches[ask->hash % FRESH_SETS] == ask->touches)
+	if (f->touches[ask->hash % FRESH_SETS] == ask->touches) {
 		e->asked_ms = now;
+		e->point = ask->point;
+	}
 	pthread_mutex_unlock(&f->lock);
+}
+
+bool view_fresh_wants_point(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask)
+{
+	pthread_mutex_lock(&f->lock);
+	bool old = is_old(f->point_ms, fresh_ms);
+	/* who looks at one directory now and then is not to pay for two questions */
+	bool wants = old && (ask->before || ++f->asks > FEW_ASKS);
+	if (!old)
+		ask->point = f->point;
+	pthread_mutex_unlock(&f->lock);
+	return wants;
+}
+
+void view_fresh_point(struct view_fresh *f, uint64_t point, uint64_t asked_ms)
+{
+	pthread_mutex_lock(&f->lock);
+	f->point = point;
+	f->point_ms = asked_ms;
+	f->asks = 0;
+	pthread_mutex_unlock(&f->lock);
+}
+
+bool view_fresh_unchanged(struct view_fresh *f, struct fresh_ask *ask)
+{
+	pthread_mutex_lock(&f->lock);
+	if (!ask->point && f->point_ms)
+		ask->point = f->point;
+	bool same = ask->point && ask->before == ask->point && f->point == ask->point;
+	struct fresh_entry *e = same && ask->hash ? find_locked(f, ask->hash) : NULL;
+	if (e && f->touches[ask->hash % FRESH_SETS] == ask->touches && e->asked_ms < f->point_ms)
+		e->asked_ms = f->point_ms;
+	if (same && !ask->hash && f->streams_touches == ask->touches && f->streams_ms < f->point_ms)
+		f->streams_ms = f->point_ms;
+	pthread_mutex_unlock(&f->lock);
+	return same;
 }
 
 bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask)
 {
 	pthread_mutex_lock(&f->lock);
 	bool old = is_old(f->streams_ms, fresh_ms);
-	*ask = (struct fresh_ask){ .touches = f->streams_touches };
+	*ask = (struct fresh_ask){ .touches = f->streams_touches, .before = f->streams_point };
 	pthread_mutex_unlock(&f->lock);
 	return old;
 }
@@ -97,8 +139,10 @@ void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *a
 {
 	uint64_t now = clock_boot_ms();
 	pthread_mutex_lock(&f->lock);
-	if (f->streams_touches == ask->touches)
+	if (f->streams_touches == ask->touches) {
 		f->streams_ms = now;
+		f->streams_point = ask->point;
+	}
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -127,10 +171,10 @@ void view_fresh_touch(struct view_fresh *f, const char *type, const char *id)
 	struct fresh_entry *e = find_locked(f, hash);
 	f->touches[hash % FRESH_SETS]++;
 	if (e)
-		e->asked_ms = 0;
+		e->asked_ms = e->point = 0;
 	if (!e || !e->known) {	/* perhaps a new stream */
 		f->streams_touches++;
-		f->streams_ms = 0;
+		f->streams_ms = f->streams_point = 0;
 	}
 	pthread_mutex_unlock(&f->lock);
 }
@@ -142,6 +186,6 @@ void view_fresh_forget(struct view_fresh *f)
 	for (size_t i = 0; i < FRESH_SETS; i++)
 		f->touches[i]++;
 	f->streams_touches++;
-	f->streams_ms = 0;
+	f->streams_ms = f->streams_point = f->point = f->point_ms = 0;
 	pthread_mutex_unlock(&f->lock);
 }

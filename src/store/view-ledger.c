@@ -17,6 +17,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+#define KEEP_ROWS 20000	/* written in one transaction */
+
 static enum rc take_event(struct view_refresh *r, const struct ledger_row *row)
 {
 	struct catalog_event known;
@@ -76,6 +78,14 @@ static enum rc take_void(struct view_refresh *r, const struct ledger_row *row)
 	return RC_OK;
 }
 
+static enum rc keep_prefix(struct view_refresh *r)
+{
+	r->unkept = 0;
+	if (r->firm > r->dir.known_to)
+		r->dir.known_to = r->firm;
+	return view_refresh_keep(r);
+}
+
 static bool take_row(void *arg, const struct ledger_row *row)
 {
 	struct view_refresh *r = arg;
@@ -90,7 +100,8 @@ static bool take_row(void *arg, const struct ledger_row *row)
 	if ((row->span || row->settled) && r->firm + 1 == r->next)
 		r->firm = end - 1;
 	r->next = end;
-	return true;
+	/* many rows are shown, and let others write, before the last has come */
+	return !r->conn || ++r->unkept < KEEP_ROWS || keep_prefix(r) == RC_OK;
 }
 
 enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced_stream_r,
@@ -102,7 +113,7 @@ enum rc view_ledger_events(struct view *v, struct catalog_dir *dir, bool *fenced
 	r.next = r.firm + 1;
 
 	struct ledger_query q = {
-		.what = LEDGER_EVENTS, .type = r.dir.type, .id = r.dir.id, .after = r.firm
+		.what = LEDGER_EVENTS, .type = r.dir.type, .id = r.dir.id, .after = r.firm, .lean = true
 	};
 	_cleanup_(freep) char *texts = malloc(2 * (KEY_MAX + 1));
 	if (!texts)

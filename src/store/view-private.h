@@ -24,16 +24,22 @@ struct view_fresh {
 		uint64_t hash;		/* of type and id; 0: empty */
 		uint64_t asked_ms;	/* 0: ask */
 		uint64_t children_ms;	/* not before this is it asked for directories below */
+		uint64_t point;		/* the ledger's before that (struct ledger_state); 0: unknown */
 		bool known;		/* the catalog has its row */
 	} entries[FRESH_SETS][FRESH_WAYS];
 	uint64_t touches[FRESH_SETS];	/* so that an answer from before a touch does not count */
 	uint64_t streams_ms;		/* when the ledger was last asked for new streams */
+	uint64_t streams_point;		/* and its point before that */
+	uint64_t point, point_ms;	/* the ledger's, and when it told it */
+	unsigned asks;			/* for single directories since then */
 	uint64_t streams_touches;	/* raised when one may have been made here */
 };
 
 /* A question under way. */
 struct fresh_ask {
 	uint64_t hash, touches;
+	uint64_t before;	/* the point at which it was last answered; 0: unknown */
+	uint64_t point;		/* the ledger's now, or a little before; 0: unknown */
 };
 
 /* Names of event types, ready to be filled in with a number. */
@@ -102,6 +108,15 @@ void view_fresh_destroy(struct view_fresh *f);
 bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms,
 		    struct fresh_ask *ask);
 void view_fresh_answered(struct view_fresh *f, const struct fresh_ask *ask, bool known);
+/*
+ * One question instead of many: has the ledger changed at all since a question was last answered?
+ * True, with ask->point filled in: it is worth asking the ledger for its point first, and telling
+ * it. False: ask->point is as good as it gets.
+ */
+bool view_fresh_wants_point(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask);
+void view_fresh_point(struct view_fresh *f, uint64_t point, uint64_t asked_ms);
+/* If it has not changed, the question is answered, as of when the ledger told its point. */
+bool view_fresh_unchanged(struct view_fresh *f, struct fresh_ask *ask);
 /* The same for the list of streams. */
 bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask);
 void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *ask);
@@ -138,6 +153,7 @@ struct view_refresh {
 	uint64_t next;			/* the number that continues what is known */
 	uint64_t firm;			/* all up to here is firm or void */
 	size_t moved;			/* events that came in front of others */
+	size_t unkept;			/* rows since the last transaction ended */
 	enum rc rc;			/* why it ended early */
 	struct why why;
 };

@@ -101,22 +101,41 @@ enum rc view_refresh_end(struct view_refresh *r, struct why *why)
 
 /* ------------------------------------------------------------------ whom to ask */
 
+/* Is the ledger wholly seeded? Remembers its point. */
+static bool ask_state(struct view *v)
+{
+	struct ledger_state state = { .count = false };
+	uint64_t now = clock_boot_ms();
+	bool good = ledger_state(v->src.ledger, &state, NULL) == RC_OK && state.complete &&
+		    !strcmp(state.identity, state.written);
+	view_fresh_point(&v->fresh, good ? state.point : 0, now);
+	return good;
+}
+
 /* Do directories list the objects too, because streams wait for their re-seed? */
 static bool is_seeding(struct view *v)
 {
-	struct ledger_state state = { .count = false };
 	if (atomic_load(&v->complete))
 		return false;
 	uint64_t now = clock_boot_ms();
 	if (now < atomic_load(&v->seeding_until))
 		return true;
-	if (ledger_state(v->src.ledger, &state, NULL) != RC_OK || !state.complete ||
-	    strcmp(state.identity, state.written)) {
+	if (!ask_state(v)) {
 		atomic_store(&v->seeding_until, now + SEEDING_MS);
 		return true;
 	}
 	atomic_store(&v->complete, true);
 	return false;
+}
+
+/* Nothing at all was committed since this was last asked: so nothing that it asks for. */
+static bool is_unchanged(struct view *v, struct fresh_ask *ask)
+{
+	if (!v->src.ledger || !atomic_load(&v->complete))
+		return false;
+	if (view_fresh_wants_point(&v->fresh, v->fresh_ms, ask) && !ask_state(v))
+		atomic_store(&v->complete, false);
+	return atomic_load(&v->complete) && view_fresh_unchanged(&v->fresh, ask);
 }
 
 /* Ask the ledger; where it must be seeded first, have that done once. */
@@ -147,7 +166,8 @@ enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, s
 {
 	struct fresh_ask ask;
 	enum rc rc = RC_OK;
-	if (v->src.ledger && view_fresh_ask_streams(&v->fresh, v->fresh_ms, &ask)) {
+	if (v->src.ledger && view_fresh_ask_streams(&v->fresh, v->fresh_ms, &ask) &&
+	    !is_unchanged(v, &ask)) {
 		rc = ask_streams(v, NULL);
 		view_fresh_streams_answered(&v->fresh, &ask);
 	}
@@ -186,7 +206,8 @@ static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *sta
 {
 	struct fresh_ask ask;
 	*stale_r = false;
-	if (!view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask))
+	if (!view_fresh_ask(&v->fresh, dir->type, dir->id, v->fresh_ms, &ask) ||
+	    is_unchanged(v, &ask))
 		return RC_OK;
 	struct why reason = { "" };
 	bool named = v->src.ledger && dir->handle;
