@@ -215,7 +215,8 @@ tls_make() {
 			-addext keyUsage=critical,keyCertSign,cRLSign
 		: >index
 		for name in good wrong-host expired; do
-			names=DNS:localhost,DNS:*.localhost,IP:127.0.0.1,IP:$services_address
+			# A host below a name without a dot matches no wildcard.
+			names=DNS:localhost,DNS:evfs-test.localhost,IP:127.0.0.1,IP:$services_address
 			[ "$name" != wrong-host ] || names=DNS:elsewhere.example
 			days=20200101000000Z,20991231000000Z
 			[ "$name" != expired ] || days=20200101000000Z,20200201000000Z
@@ -354,7 +355,7 @@ pg_place() {
 	local home=$1
 	if [ "$(id -u)" -ne 0 ]; then
 		pg_as=()
-		echo "$home/data" >"$home/where"
+		mkdir -p "$home/data" && echo "$home/data" >"$home/where"
 		return
 	fi
 	local user=nobody
