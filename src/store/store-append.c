@@ -330,7 +330,8 @@ static enum rc commit_and_store(struct store *s, struct store_append *a, struct 
 			continue;
 		if (rc != RC_OK && PLANTED("un-commit-after-lookup"))
 			rc = uncommit(s, a, item, rc, why);
-		return rc == RC_OK ? RC_OK : rc_prefix(rc == RC_FENCED ? RC_TEMPORARY : rc, why, "committed, but not stored in time");
+		/* whatever S3 says, the event stays and a sweeper stores it: no code that means it was refused */
+		return rc == RC_OK ? RC_OK : rc_prefix(RC_TEMPORARY, why, "committed, but not stored in time");
 	}
 }
 
