@@ -11,4 +11,6 @@ TESTS += %D%/test-s3-faults
 %C%_test_s3_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 %C%_test_s3_faults_LDADD = src/object/libobject.a src/event/libevent.a src/base/libbase.a $(OBJECT_LIBS) $(CHECK_LIBS)
 endif
-EXTRA_DIST += %D%/s3_script.py
+# and with a mount above it
+TESTS += %D%/test-s3-mount
+EXTRA_DIST += %D%/s3_script.py %D%/test-s3-mount

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An S3 server that misbehaves as it is told: a bucket FAULT, or FAULT.ANYTHING, is one in which this goes wrong.
 
-As a program it writes its port to standard output and serves until standard input ends. Each bucket has the same few objects; "clean-NAME"
+As a program it writes its port to standard output and serves until standard input ends. Each bucket begins with the same few objects; "clean-NAME"
 is the bucket NAME without its fault. In a test of Python, Script.faults says what goes wrong from now on, whatever the bucket.
 """
 import datetime
@@ -66,8 +66,8 @@ class Answer:
 
 
 class Bucket:
-    def __init__(self, region="us-east-1"):
-        self.objects = dict(OBJECTS)
+    def __init__(self, objects):
+        self.objects = dict(objects)
         self.seen = {}  # requests by method
         self.lock = threading.Lock()
 
@@ -347,7 +347,9 @@ FAULTS = {
 
 
 class Script:
-    def __init__(self):
+    def __init__(self, objects=()):
+        """objects: what each bucket begins with."""
+        self.objects = objects
         self.faults = None  # in place of those of the buckets: a function, as above
         self.buckets = {}
         self.lock = threading.Lock()
@@ -362,7 +364,7 @@ class Script:
 
     def bucket(self, name):
         with self.lock:
-            return self.buckets.setdefault(name, Bucket())
+            return self.buckets.setdefault(name, Bucket(self.objects))
 
     @staticmethod
     def read_head(f):
@@ -427,5 +429,5 @@ class Script:
 
 
 if __name__ == "__main__":
-    print(Script().port, flush=True)
+    print(Script(OBJECTS).port, flush=True)
     sys.stdin.read()
