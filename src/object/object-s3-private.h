@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the rooms of the S3 backend share. Nobody else includes this.
- *
- * An object's own time travels beside it as user metadata: recorded-at is the time as text,
- * "2025-12-18T09:05:03.123456Z"; mtime the same in seconds, "1766048703.123456", which rclone and
- * s3fs give to the files they make of objects, and to the objects they make of files.
  */
 #ifndef EVFS_OBJECT_S3_PRIVATE_H
 #define EVFS_OBJECT_S3_PRIVATE_H

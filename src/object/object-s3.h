@@ -6,6 +6,9 @@
  * a HEAD; no PUT is sent after its deadline, and one whose answer did not come is RC_UNCERTAIN. Reads,
  * lists and what surely did not happen are retried within the time-out; a PUT only where nothing
  * happened. Errors name bucket, key, HTTP status, S3 code and request id, never a secret.
+ * An object's recorded time is user metadata: recorded-at as text ("2025-12-18T09:05:03.123456Z"), and mtime in
+ * seconds ("1766048703.123456"), which rclone and s3fs give to the files they make of objects, and to the objects
+ * they make of files; where only that is there, it is read.
  * Does not: delete, make buckets unasked, know events.
  * Source: Amazon S3 API Reference, API Version 2006-03-01.
  */
@@ -45,7 +48,8 @@ enum rc object_s3_new(struct object_store **out, const struct object_s3_options 
 
 /* Questions about the bucket as a whole. s is one that object_s3_new made. */
 
-/* RC_NOT_FOUND: no such bucket. RC_DENIED, RC_TEMPORARY. RC_INVALID: it lives in another region (why says which). */
+/* RC_NOT_FOUND: no such bucket. RC_DENIED, RC_TEMPORARY. RC_INVALID: it lives elsewhere, and the region that the server
+ * names, which is tried, does not lead there. */
 enum rc object_s3_reach(struct object_store *s, struct why *why) _must_check_;
 /* Make it, with versioning on. RC_EXISTS: it is there already, nothing was changed. */
 enum rc object_s3_make(struct object_store *s, struct why *why) _must_check_;

@@ -205,9 +205,19 @@ static bool judge_answer(struct s3_request *r, struct s3_verdict *v, struct s3_e
 	if (!e->request_id[0])
 		http_call_header_copy(call, "x-amz-request-id", e->request_id,
 				      sizeof(e->request_id));
-	(void)rc_fail(v->rc, why, "HTTP %d%s%s%s%s%s%s%s", r->status, *e->code ? " " : "", e->code,
-		      *e->message ? " (" : "", e->message, *e->message ? ")" : "",
-		      *e->request_id ? ", request " : "", e->request_id);
+	const char *const parts[][3] = {
+		{ " ", e->code, "" },
+		{ " (", e->message, ")" },
+		{ ", of region '", e->region, "'" },
+		{ ", request ", e->request_id, "" },
+	};
+	char text[sizeof(*e) + 64];
+	size_t n = (size_t)snprintf(text, sizeof(text), "HTTP %d", r->status);
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && n < sizeof(text); i++)
+		if (*parts[i][1])
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s%s", parts[i][0],
+					      parts[i][1], parts[i][2]);
+	(void)rc_fail(v->rc, why, "%s", text);
 	return false;
 }
 

@@ -323,18 +323,24 @@ START_TEST(a_dead_kept_alive_connection_is_replaced)
 }
 END_TEST
 
+/* Also where the only connection that is allowed is idle. */
 START_TEST(a_fresh_call_is_sent_once_at_most)
 {
 	struct waited w;
+	http_free(&engine);
+	open_engine(1);
 	run(&w, HTTP_PUT, "/ok", 5000);
 	http_call_release(&w.call);
-	prepare(&w, HTTP_PUT, "/die", 5000);
-	w.call.fresh = true;
-	start(&w);
-	wait_for(&w);
-	ck_assert_int_eq(w.call.end, HTTP_MAYBE);
-	ck_assert_uint_eq(atomic_load(&server.requests), 2);
-	http_call_release(&w.call);
+	for (unsigned i = 0; i < 3; i++) {
+		prepare(&w, HTTP_PUT, i == 1 ? "/ok" : "/die", 5000);
+		w.call.fresh = true;
+		start(&w);
+		wait_for(&w);
+		ck_assert_int_eq(w.call.end, i == 1 ? HTTP_ANSWERED : HTTP_MAYBE);
+		http_call_release(&w.call);
+	}
+	ck_assert_uint_eq(atomic_load(&server.requests), 4);
+	ck_assert_uint_eq(atomic_load(&server.connections), 4);
 }
 END_TEST
 
