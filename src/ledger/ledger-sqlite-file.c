@@ -145,21 +145,6 @@ void ledger_sqlite_file_unlock(struct ledger_sqlite_file *f)
 	pthread_mutex_unlock(&f->mutex);
 }
 
-uint64_t ledger_sqlite_file_point(const struct ledger_sqlite_file *f)
-{
-	/* WalIndexHdr, twice: a counter of transactions, frames, pages, salts, and a checksum of it all (SQLite, walformat) */
-	uint64_t head[12], point = UINT64_C(0xcbf29ce484222325);
-	struct stat st;
-	_cleanup_(closep) int fd = open(f->shm, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) || pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
-	    memcmp(head, head + 6, sizeof(head) / 2))
-		return 0;
-	for (size_t i = 0; i < 6; i++)
-		point = (point ^ head[i]) * UINT64_C(0x9e3779b97f4a7c15);
-	point = (point ^ st.st_ino) * UINT64_C(0x9e3779b97f4a7c15);
-	return point ? point : 1;
-}
-
 bool ledger_sqlite_file_alone(struct ledger_sqlite_file *f)
 {
 	return range_lock(f->fd, F_WRLCK, BYTE_PRESENT, F_OFD_GETLK) == F_UNLCK;

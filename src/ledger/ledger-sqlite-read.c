@@ -396,7 +396,7 @@ enum rc ledger_sqlite_read_state(struct ledger *base, struct ledger_state *out, 
 	memcpy(s.written, hot.written, sizeof(s.written));
 	s.seeding = hot.seeding;
 	s.commits = hot.commits;
-	s.point = ledger_sqlite_file_point(&l->file);
+	s.point = ledger_sqlite_conn_point(c);
 	s.now_us = clock_wall_us();
 	s.floor_us = hot.floor_us;
 	s.complete = hot.complete;

@@ -87,8 +87,6 @@ enum ledger_sqlite_file_is ledger_sqlite_file_check(struct ledger_sqlite_file *f
 						    uint64_t *highest_r);
 /* Write a commit counter down, for other processes. */
 void ledger_sqlite_file_saw(struct ledger_sqlite_file *f, uint64_t commits);
-/* Changes with each commit of any process (and else): the head of -shm. 0: it can't be read. */
-uint64_t ledger_sqlite_file_point(const struct ledger_sqlite_file *f);
 bool ledger_sqlite_file_alone(struct ledger_sqlite_file *f);
 /* Locked, around a checkpoint. */
 enum rc ledger_sqlite_file_checkpoint_begin(struct ledger_sqlite_file *f,
@@ -133,6 +131,11 @@ void ledger_sqlite_conn_free(struct ledger_sqlite_conn **c);
 /* What SQLite's code means for the caller, with a reason. */
 enum rc ledger_sqlite_conn_fail(const struct ledger_sqlite_conn *c, int code,
 				struct why *why) _must_check_;
+/*
+ * Changes with each commit of any process (and else): the head of -shm, as the connection has it mapped. Opening that file and closing it
+ * again would take all of SQLite's locks on it from this process. 0: it can't be known.
+ */
+uint64_t ledger_sqlite_conn_point(struct ledger_sqlite_conn *c);
 /* The cached statement, reset. Give it back with _cleanup_(ledger_sqlite_conn_done). */
 enum rc ledger_sqlite_conn_sql(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql,
 			       sqlite3_stmt **q, struct why *why) _must_check_;
