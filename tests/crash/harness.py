@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kill cycles and the stress test share: mounts, forked writers, results, and that nothing is left behind.
+"""What the kill cycles and the tests of many writers share: mounts, forked writers, results, and that nothing is left behind.
 
 Every process that a test starts dies with the process that started it (PR_SET_PDEATHSIG), and every mount lies in the test's own
 folder, so cleaning up is: kill the children, unmount what /proc/self/mountinfo shows below the folder, remove the folder.
@@ -176,12 +176,22 @@ class Mount:
         env.pop("EVFS_FAILPOINT", None)
         if failpoint:
             env["EVFS_FAILPOINT"] = failpoint
-        with open(log, "ab") as out:
-            self.process = subprocess.Popen([os.path.join(build, "evfs"), store, point, "-f", "-o", options], env=env,
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=die_with_parent)
+        self.command = [os.path.join(build, "evfs"), store, point, "-f", "-o", options], env
+        self.starts = 0
+        self.start()
+
+    def start(self):
+        command, env = self.command
+        self.starts += 1
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                            preexec_fn=die_with_parent)
 
     def ready(self, seconds=30):
-        """True when the mount answers; False when its process was killed meanwhile (by its failpoint)."""
+        """
+        True when the mount answers; False when its process was killed meanwhile (by its failpoint). Where a server did not answer within
+        the time-out of a test, on a machine that has too much to do, it is started again.
+        """
         end = time.monotonic() + seconds
         while True:
             try:
@@ -194,6 +204,9 @@ class Mount:
             if status is not None:
                 if status == -signal.SIGKILL:
                     return False
+                if self.starts < 3 and self.said().endswith("no answer in time\n"):
+                    self.start()
+                    continue
                 raise Failed("the mount did not come up, status %d: %s" % (status, self.said()))
             if time.monotonic() > end:
                 raise Failed("the mount did not come up within %d s: %s" % (seconds, self.said()))
@@ -276,6 +289,16 @@ class Mount:
         if status:
             raise Failed("the mount ended with status %d: %s" % (status, self.said()))
         return True
+
+
+def last_error(point):
+    """What .evfs/errors of the mount says last of this process; None: nothing, or the mount is gone."""
+    try:
+        with open(point + "/.evfs/errors") as f:
+            mine = [e for e in map(json.loads, f.read().splitlines()) if e["pid"] == os.getpid()]
+            return mine[-1] if mine else None
+    except OSError:
+        return None
 
 
 def is_settled(health):

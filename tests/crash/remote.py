@@ -46,6 +46,7 @@ UNMOUNTED = "unmounted after the last close, the cache removed"
 
 class RemoteScenario(Scenario):
     live = True
+    patience = ",timeout=4s"  # nothing is broken any more: who looks must not fail for a slow machine
 
     def __init__(self, servers, *arguments):
         self.servers = servers

@@ -41,6 +41,7 @@ def passes(name):
 
 class Scenario:
     live = False  # do writers go on after EIO?
+    patience = ""  # more options of a mount that must come up and finish what another one began
 
     def __init__(self, folder, build, failpoints, seed, index, kind):
         self.folder = os.path.join(folder, "%d-%s" % (index, kind))
@@ -92,8 +93,8 @@ class Scenario:
         name = spec.split(":")[0]
         self.fired[name] = self.fired.get(name, 0) + 1
 
-    def mount(self, point, failpoint=None):
-        options = MOUNT_OPTIONS + self.place.options + (",ack=committed" if "committed" in self.kind else "")
+    def mount(self, point, failpoint=None, more=""):
+        options = MOUNT_OPTIONS + more + self.place.options + (",ack=committed" if "committed" in self.kind else "")
         mount = Mount(self.build, self.place.store, self.folder + "/" + point, options, self.log, failpoint, self.place.env)
         self.mounts.append(mount)
         return mount
@@ -114,8 +115,8 @@ class Scenario:
                 path = "%s/%s.ndjson" % (self.folder, name)
                 manifest = self.manifests[name] = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             own = [a for a in self.attempts if a["w"] == name]
-            lost = "lost" in self.kind  # there a refused retry stays what it is
-            retries = [dict(a, was_there=a["tokens"][0] in there, may_refuse=lost) for a in own
+            lost = "lost" in self.kind
+            retries = [dict(a, was_there=a["tokens"][0] in there, may_refuse=self.may_refuse(a)) for a in own
                        if a["answer"] in ("cut", "owed") and a["own"] and not (lost and a.get("retried"))]
             arguments = (name, mounts[i % len(mounts)].point, manifest, own[-1]["a"] if own else 0,
                          self.random.random(), STREAMS, heads, self.stop, self.live)
@@ -124,6 +125,13 @@ class Scenario:
             else:
                 writer = Writer(*arguments)
             self.pids[fork(writer.run, retries, errors=self.folder + "/errors")] = name
+
+    def may_refuse(self, attempt):
+        """What it means where the retry of an unanswered append is refused; None: it must not be."""
+        if "lost" in self.kind:
+            return "cut"  # a lost ledger left it in part: it is what it is
+        # its writer went on: what it expected is over, unless it was committed
+        return "refused" if self.live and attempt["expect"] is not None and attempt["answer"] == "cut" else None
 
     def end_writers(self):
         self.stop[0] = 1
@@ -188,7 +196,7 @@ class Scenario:
     def recover(self, failpoint):
         """Mount until it lives; whatever failpoint kills the first, the next has none. Returns a mount with nothing pending."""
         while True:
-            mount = self.mount("mnt", failpoint)
+            mount = self.mount("mnt", failpoint, self.patience)
             if mount.ready() and mount.settle():
                 return mount
             mount.kill()
@@ -330,7 +338,7 @@ class Scenario:
             self.place.keep_ledger()
         try:
             victim = self.mount("mnt-2" if pair else "mnt", self.failpoint(fault))
-            other = self.mount("mnt") if pair else None
+            other = self.mount("mnt", None, self.patience) if pair else None
             if other:
                 other.ready()
             if victim.ready():

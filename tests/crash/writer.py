@@ -6,7 +6,7 @@ import os
 import random
 import time
 
-from harness import GONE, append_line, event_id, evfsctl
+from harness import GONE, append_line, event_id, evfsctl, last_error
 from history import pad
 
 NOT_ANSWERED = GONE + (errno.EIO,)
@@ -147,7 +147,7 @@ class Writer:
 
     def what_became(self, attempt, cut):
         """The answer that an EIO is: .evfs/errors says whether the append was committed. And what it says."""
-        said = self.last_error()
+        said = last_error(self.mount)
         if attempt.get("retried"):
             return "cut", said  # a try that was cut before stays in doubt, though the next was never sent
         if cut.status == NOT_SENT or not said:
@@ -178,22 +178,13 @@ class Writer:
             return True
         except OSError as e:
             if attempt.get("may_refuse") and e.errno in (errno.ESTALE, errno.EEXIST):
-                self.answer(attempt, "cut")  # a lost ledger left it in part: it is what it is
+                self.answer(attempt, attempt["may_refuse"])
                 return True
             raise RuntimeError("%s of %s to '%s' expecting %s%s: %s; last_error %s" % (
                 attempt["way"], attempt["tokens"][0], attempt["stream"], attempt["expect"],
-                ", again" if attempt.get("retried") else "", e, self.last_error())) from e
+                ", again" if attempt.get("retried") else "", e, last_error(self.mount))) from e
         self.answer(attempt, "ok")
         return True
-
-    def last_error(self):
-        """What .evfs/errors said last of this process."""
-        try:
-            with open(self.mount + "/.evfs/errors") as f:
-                mine = [e for e in map(json.loads, f.read().splitlines()) if e["pid"] == os.getpid()]
-                return mine[-1] if mine else None
-        except OSError:
-            return None  # the mount is gone
 
     def run(self, retries):
         """retries: appends that an earlier mount did not answer, with ids of their own: the same again must succeed."""
@@ -224,7 +215,7 @@ class ToolWriter(Writer):
         done = evfsctl(self.build, "append", self.place.store, attempt["stream"], attempt["type"], *expect, *attempt_id, stdin=data,
                        failpoint=failpoint, env=dict(self.place.env, EVFS_TIMEOUT="1s"))
         if done.returncode == 4 and attempt.get("may_refuse"):
-            self.answer(attempt, "cut")
+            self.answer(attempt, attempt["may_refuse"])
             return True
         if done.returncode not in (0, -9, 5):
             raise RuntimeError("evfsctl append of %s to '%s' expecting %s: status %d, %s" % (
