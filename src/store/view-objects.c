@@ -19,6 +19,7 @@
 #include "event/name.h"
 
 #define BATCH 256
+#define NAMES 500	/* of directories, written at once */
 /* A hole this old counts as one that stays; verify finds what comes later. */
 #define HOLE_OLD_US (15 * 60 * INT64_C(1000000))
 
@@ -29,6 +30,7 @@ struct candidate {
 	char *key; /* of the event object; indexed: of its index entry, until that was read */
 	char *event_id;		/* indexed */
 	struct object_get get;	/* of the event object */
+	uint32_t ordinal;	/* under which it was added; 0: it was not */
 };
 
 struct objects {
@@ -141,7 +143,7 @@ static enum rc get_events(struct objects *o)
 	return rc;
 }
 
-static enum rc add_event(struct objects *o, const struct candidate *c, const struct event *e)
+static enum rc add_event(struct objects *o, struct candidate *c, const struct event *e)
 {
 	const char *event_id = c->event_id ? c->event_id : e->event_id;
 	int64_t recorded = c->recorded_us ? c->recorded_us : c->modified_us;
@@ -168,6 +170,7 @@ static enum rc add_event(struct objects *o, const struct candidate *c, const str
 				return o->r.rc;
 		}
 	}
+	c->ordinal = o->r.dir.next_ordinal;
 	return view_refresh_add(&o->r,
 				&(struct catalog_new){
 					.number = c->number,
@@ -226,9 +229,13 @@ static void flush(struct objects *o)
 		else
 			o->stopped = true;
 	}
-	release_batch(o);
 	/* the next requests go out without a transaction open */
-	view_refresh_keep(&o->r);
+	rc = view_refresh_keep(&o->r);
+	for (size_t i = 0; i < o->n && rc == RC_OK && o->r.v->ahead; i++)
+		if (o->batch[i].ordinal)
+			view_ahead_keep(o->r.v->ahead, o->r.dir.row, o->batch[i].ordinal,
+					o->batch[i].get.buf, o->batch[i].get.len);
+	release_batch(o);
 }
 
 static bool take_entry(void *arg, const struct layout_entry *entry)
@@ -294,75 +301,107 @@ enum rc view_objects_events(struct view *v, struct catalog_dir *dir, int64_t hol
 
 /* ------------------------------------------------------------------ directories */
 
+/* Names that the catalog may not have: written together, with no request to the objects meanwhile. */
 struct children {
 	struct view *v;
-	const struct catalog_dir *parent;
-	struct catalog_conn *conn;
+	const struct catalog_dir *parent;	/* NULL: whole paths, of streams */
+	struct buf names;	/* one after the other, each part with its NUL */
+	size_t n;
 	enum rc rc;
 	struct why *why;
 };
 
+static enum rc add_name(struct children *c, struct catalog_conn *conn, const char **name, bool add)
+{
+	struct catalog_dir dir;
+	const char *first = *name;
+	*name += strlen(first) + 1;
+	enum rc rc;
+	if (c->parent) {
+		rc = catalog_dir_child(conn, c->parent, first, add, &dir, c->why);
+	} else {
+		const char *id = *name;
+		*name += strlen(id) + 1;
+		rc = catalog_dir_path(conn, first, id, add, &dir, c->why);
+		if (rc == RC_OK && !dir.stream && add) {
+			dir.stream = true;
+			return catalog_dir_save(conn, &dir, c->why);
+		}
+		if (rc == RC_OK && !dir.stream)
+			return RC_NOT_FOUND;
+	}
+	if (rc == RC_INVALID)	/* no key can be that long */
+		return RC_OK;
+	return rc == RC_OK && !dir.shown ? RC_NOT_FOUND : rc;
+}
+
+/* RC_NOT_FOUND: some are to be added. */
+static enum rc add_names(struct children *c, struct catalog_conn *conn, bool add)
+{
+	enum rc rc = RC_OK;
+	for (const char *at = buf_text(&c->names); rc == RC_OK && at < buf_text(&c->names) + c->names.len;)
+		rc = add_name(c, conn, &at, add);
+	return rc;
+}
+
+static enum rc flush_names(struct children *c)
+{
+	if (!c->n || c->rc != RC_OK)
+		return c->rc;
+	if (buf_failed(&c->names))
+		return c->rc = rc_fail(RC_NO_MEMORY, c->why, "no memory for the names of directories");
+	struct catalog_conn *conn = catalog_read(c->v->catalog);
+	c->rc = add_names(c, conn, false);
+	catalog_done(c->v->catalog, conn);
+	if (c->rc == RC_NOT_FOUND) {
+		c->rc = catalog_write(c->v->catalog, &conn, c->why);
+		if (c->rc != RC_OK)
+			return c->rc;
+		c->rc = add_names(c, conn, true);
+		if (c->rc == RC_OK)
+			c->rc = catalog_commit(c->v->catalog, conn, c->why);
+		else
+			catalog_abandon(c->v->catalog, conn);
+	}
+	buf_reset(&c->names);
+	c->n = 0;
+	return c->rc;
+}
+
 static bool take_child(void *arg, const char *part)
 {
 	struct children *c = arg;
-	struct catalog_dir child;
-	if (!c->conn) {
-		struct catalog_conn *conn = catalog_read(c->v->catalog);
-		c->rc = catalog_dir_child(conn, c->parent, part, false, &child, c->why);
-		catalog_done(c->v->catalog, conn);
-		if (c->rc == RC_OK && child.shown)
-			return true;
-		c->rc = catalog_write(c->v->catalog, &c->conn, c->why);
-		if (c->rc != RC_OK)
-			return false;
-	}
-	c->rc = catalog_dir_child(c->conn, c->parent, part, true, &child, c->why);
-	if (c->rc == RC_INVALID)	/* no key can be that long */
-		c->rc = RC_OK;
-	return c->rc == RC_OK;
+	buf_add(&c->names, part, strlen(part) + 1);
+	return ++c->n < NAMES || flush_names(c) == RC_OK;
 }
 
-static enum rc end_children(struct children *c, enum rc rc, struct why *why)
+static enum rc end_children(struct children *c, enum rc rc)
 {
-	if (c->rc != RC_OK)
-		rc = c->rc;
-	if (!c->conn)
-		return rc;
-	if (rc == RC_OK)
-		return catalog_commit(c->v->catalog, c->conn, why);
-	catalog_abandon(c->v->catalog, c->conn);
-	return rc;
+	/* what was told before a failure is there */
+	enum rc flushed = flush_names(c);
+	buf_release(&c->names);
+	return rc == RC_OK || c->rc != RC_OK ? flushed : rc;
 }
 
 enum rc view_objects_children(struct view *v, const struct catalog_dir *dir, struct why *why)
 {
-	struct children c = { .v = v, .parent = dir, .why = why };
-	enum rc rc = layout_list_children(v->src.objects, v->src.layout,
-					  dir->depth ? dir->type : NULL,
-					  dir->depth >= 2 ? dir->id : NULL, take_child, &c, why);
-	return end_children(&c, rc, why);
+	struct children c = { .v = v, .parent = dir, .names = BUF_INIT, .why = why };
+	return end_children(&c, layout_list_children(v->src.objects, v->src.layout, dir->depth ? dir->type : NULL,
+						     dir->depth >= 2 ? dir->id : NULL, take_child, &c, why));
 }
 
 static bool take_stream(void *arg, const char *type, const char *id)
 {
 	struct children *c = arg;
-	struct catalog_dir dir;
-	if (!c->conn)
-		c->rc = catalog_write(c->v->catalog, &c->conn, c->why);
-	if (c->rc == RC_OK)
-		c->rc = catalog_dir_path(c->conn, type, id, true, &dir, c->why);
-	if (c->rc == RC_OK && !dir.stream) {
-		dir.stream = true;
-		c->rc = catalog_dir_save(c->conn, &dir, c->why);
-	}
-	return c->rc == RC_OK;
+	buf_add(&c->names, type, strlen(type) + 1);
+	buf_add(&c->names, id, strlen(id) + 1);
+	return ++c->n < NAMES || flush_names(c) == RC_OK;
 }
 
 enum rc view_objects_streams(struct view *v, struct why *why)
 {
-	struct children c = { .v = v, .why = why };
-	enum rc rc = layout_list_streams(v->src.objects, v->src.layout, take_stream, &c, NULL, why);
-	return end_children(&c, rc, why);
+	struct children c = { .v = v, .names = BUF_INIT, .why = why };
+	return end_children(&c, layout_list_streams(v->src.objects, v->src.layout, take_stream, &c, NULL, why));
 }
 
 static bool take_any(void *arg, const char *part)
@@ -404,10 +443,13 @@ enum rc view_objects_find(struct view *v, const struct catalog_dir *parent, cons
 		return rc;
 	if (!found)
 		return rc_fail(RC_NOT_FOUND, why, "no directory '%s'", name);
-	struct children c = { .v = v, .parent = parent, .why = why };
-	rc = catalog_write(v->catalog, &c.conn, why);
+	struct catalog_conn *conn;
+	rc = catalog_write(v->catalog, &conn, why);
 	if (rc != RC_OK)
 		return rc;
-	c.rc = catalog_dir_child(c.conn, parent, buf_text(&part), true, out, why);
-	return end_children(&c, RC_OK, why);
+	rc = catalog_dir_child(conn, parent, buf_text(&part), true, out, why);
+	if (rc == RC_OK)
+		return catalog_commit(v->catalog, conn, why);
+	catalog_abandon(v->catalog, conn);
+	return rc;
 }

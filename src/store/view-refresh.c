@@ -175,10 +175,13 @@ enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, s
 		return RC_OK;
 	/* below a type the objects are looked at with the events */
 	if (parent->depth >= 2 ||
-	    !view_fresh_ask(&v->fresh, parent->type, parent->id, v->fresh_ms, &ask))
+	    !view_fresh_ask(&v->fresh, parent->type, parent->id, v->fresh_ms, &ask) ||
+	    !view_fresh_children(&v->fresh, &ask))
 		return RC_OK;
+	uint64_t start = clock_boot_ms();
 	rc = view_objects_children(v, parent, why);
 	view_fresh_answered(&v->fresh, &ask, true);
+	view_fresh_children_seen(&v->fresh, &ask, clock_boot_ms() - start);
 	return rc;
 }
 

@@ -144,7 +144,18 @@ if HAVE_CHECK
 check_PROGRAMS += %D%/test-view-ahead
 TESTS += %D%/test-view-ahead
 %C%_test_view_ahead_SOURCES = %D%/test-view-ahead.c
-%C%_test_view_ahead_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_view_ahead_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
 %C%_test_view_ahead_LDADD = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a \
 	src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS) $(CHECK_LIBS)
+endif
+
+# the ledger in PostgreSQL: other writers, connections that break, identity, roles
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-ledger-pg
+TESTS += %D%/test-ledger-pg
+%C%_test_ledger_pg_SOURCES = %D%/test-ledger-pg.c %D%/test-ledger-pg-place.c %D%/ledger-pg-case.c %D%/ledger-pg-case.h \
+	%D%/pg-cutter.c %D%/pg-cutter.h \
+	tests/contract/ledger-pg-server.c tests/contract/ledger-pg-server.h
+%C%_test_ledger_pg_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(PQ_CFLAGS)
+%C%_test_ledger_pg_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS) $(CHECK_LIBS)
 endif

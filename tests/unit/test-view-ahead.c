@@ -7,6 +7,7 @@
 
 #include <check.h>
 #include <inttypes.h>
+#include <sqlite3.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -58,6 +59,40 @@ static void slow_get(struct object_store *s, struct object_get *items, size_t n)
 	}
 	for (size_t i = 0; i < n; i++)
 		items[i].rc = rc_fail(RC_TEMPORARY, &items[i].why, "the objects are away");
+}
+
+/* A listing in which each name is a moment to look whether others could write into the catalog. */
+static sqlite3 *other;
+static unsigned told, locked, written;
+
+struct watched {
+	object_list_fn *fn;
+	void *arg;
+};
+
+static int count_rows(void *arg, int n, char **values, char **names)
+{
+	(void)n;
+	(void)names;
+	*(unsigned *)arg = (unsigned)strtoul(values[0], NULL, 10);
+	return 0;
+}
+
+static bool watch(void *arg, const struct object_info *info)
+{
+	struct watched *w = arg;
+	if (told++ % 50 == 49) {
+		locked += sqlite3_exec(other, "BEGIN IMMEDIATE; COMMIT", NULL, NULL, NULL) != SQLITE_OK;
+		sqlite3_exec(other, "SELECT count(*) FROM dirs", count_rows, &written, NULL);
+	}
+	return w->fn(w->arg, info);
+}
+
+static enum rc watched_list(struct object_store *s, const char *prefix, const char *after, enum object_list_flags flags,
+			    object_list_fn *fn, void *arg, struct why *w)
+{
+	struct watched watched = { fn, arg };
+	return other ? inner->list(s, prefix, after, flags, watch, &watched, w) : inner->list(s, prefix, after, flags, fn, arg, w);
 }
 
 static void open_view(void)
@@ -127,6 +162,7 @@ static void setup(void)
 	inner = objects->ops;
 	slow = *inner;
 	slow.get = slow_get;
+	slow.list = watched_list;
 	objects->ops = &slow;
 	objects->counters = &counters;	/* a server, as far as anybody knows */
 	OK(ledger_sqlite_create(path, UUID, &why));
@@ -356,6 +392,50 @@ START_TEST(a_body_of_another_size_is_never_shown)
 }
 END_TEST
 
+static bool count_entry(void *arg, const struct view_entry *entry)
+{
+	(void)entry;
+	++*(unsigned *)arg;
+	return true;
+}
+
+START_TEST(a_listing_of_objects_holds_up_no_other_writer_and_is_shown_as_it_comes)
+{
+	ledger_free(&ledger);
+	for (int i = 0; i < 1200; i++) {
+		char key[64];
+		snprintf(key, sizeof(key), "streams/Order/o-%04d/0000000001.json", i);
+		struct object_put put = { .key = key, .buf = "{}", .len = 2 };
+		OK(object_put(objects, &put, 1, 0));
+	}
+	begin();
+	struct view_dir d;
+	unsigned n = 0;
+	ck_assert_int_eq(sqlite3_open(catalog, &other), SQLITE_OK);
+	told = locked = written = 0;
+	OK(view_lookup_dir(view, VIEW_ROOT, "Order", &d, &why));
+	OK(view_get_dir(view, d.row, true, &d, &why));
+	sqlite3_close(other);
+	other = NULL;
+	OK(view_list(view, d.row, 0, count_entry, &n, &why));
+	ck_assert_uint_eq(n, 1200);
+	ck_assert_uint_ge(told, 1200);
+	ck_assert_uint_eq(locked, 0);
+	ck_assert_uint_ge(written, 1000);
+	ck_assert_uint_lt(written, 1200);
+}
+END_TEST
+
+START_TEST(what_a_listing_of_objects_had_to_read_is_kept)
+{
+	append(100, 400, true);
+	ledger_free(&ledger);
+	begin();
+	ck_assert_uint_eq(read_all(100), 0);
+	ck_assert_uint_le(gets, 100);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("view-ahead");
@@ -372,6 +452,8 @@ int main(void)
 	tcase_add_test(tc, what_is_not_settled_is_not_kept);
 	tcase_add_test(tc, a_failure_is_told_once_and_not_waited_for_twice);
 	tcase_add_test(tc, a_body_of_another_size_is_never_shown);
+	tcase_add_test(tc, a_listing_of_objects_holds_up_no_other_writer_and_is_shown_as_it_comes);
+	tcase_add_test(tc, what_a_listing_of_objects_had_to_read_is_kept);
 	suite_add_tcase(suite, tc);
 	SRunner *sr = srunner_create(suite);
 	srunner_run_all(sr, CK_ENV);
