@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ledger-pg.c - what the PostgreSQL ledger costs, against the bare statement of a reservation and an insert, in one run.
+ * ledger-pg.c - what the PostgreSQL ledger costs, against the bare statement of a reservation and
+ * an insert, in one run.
  *
- *   ledger-pg [ROUNDS [SECONDS]]     the server is that of EVFS_PG_URL; a schema is made there and dropped
+ *   ledger-pg [ROUNDS [SECONDS]]     a schema is made in the server of EVFS_PG_URL, and dropped
  *
  * Rounds take turns: bare, append (one event), sixteen bare clients, the same to new streams,
- * appends of sixteen streams at once from one and from two threads, batches
- * of 1,000 events, settling them, and reading a stream of 100,000. Medians, and what the issue asks of them. The server's own time per commit
- * varies with the machine's load: the ratios are the result, or the CPU
- * of server and client where the machine has other work. settle's CPU is in that of the batches.
+ * appends of sixteen streams at once from one and from two threads, batches of 1,000 events,
+ * settling them, and reading a stream of 100,000. Medians, and what the issue asks of them. The
+ * server's own time per commit varies with the machine's load: the ratios are the result, or the
+ * CPU of server and client where the machine has other work. settle's CPU is in that of the
+ * batches.
  */
 #include "config.h"
 
@@ -50,7 +52,8 @@ static PGconn *connect_bare(void)
 	PGconn *c = PQconnectdb(url);
 	if (PQstatus(c) != CONNECTION_OK)
 		errx(1, "%s", PQerrorMessage(c));
-	snprintf(text, sizeof(text), "SET client_min_messages = warning; SET search_path = %s", schema);
+	snprintf(text, sizeof(text), "SET client_min_messages = warning; SET search_path = %s",
+		 schema);
 	PQclear(PQexec(c, text));
 	return c;
 }
@@ -75,10 +78,18 @@ static void make(void)
 	struct why why = { "" };
 	struct ledger_state state = { .count = false };
 	struct ledger_reseed complete = { .seeding = 1 };
-	struct ledger_pg_options o = { .conninfo = url, .schema = schema, .uuid = UUID, .place = "bench", .timeout_ms = 60000 };
+	struct ledger_pg_options o = { .conninfo = url,
+				       .schema = schema,
+				       .uuid = UUID,
+				       .place = "bench",
+				       .timeout_ms = 60000 };
 	check(ledger_pg_create(&o, &why), &why);
-	run(c, "CREATE TABLE aggregate_versions(id bigint PRIMARY KEY, version bigint NOT NULL) WITH (fillfactor = 70)");
-	run(c, "CREATE TABLE outbox(aggregate_id bigint, version bigint, payload text, PRIMARY KEY (aggregate_id, version))");
+	run(c,
+	    "CREATE TABLE aggregate_versions(id bigint PRIMARY KEY, version bigint NOT NULL) WITH"
+		" (fillfactor = 70)");
+	run(c,
+	    "CREATE TABLE outbox(aggregate_id bigint, version bigint, payload text, PRIMARY KEY"
+		" (aggregate_id, version))");
 	run(c, "INSERT INTO aggregate_versions SELECT n, 0 FROM generate_series(0, 9999) n");
 	PQfinish(c);
 	check(ledger_pg_open(&l, &o, NULL, &why), &why);
@@ -100,8 +111,10 @@ static void drop(void)
 /* ---- the bare statement ---- */
 
 static const char bare_text[] =
-	"WITH v AS (UPDATE aggregate_versions SET version = version + 1 WHERE id = $1::bigint RETURNING id, version)"
-	" INSERT INTO outbox (aggregate_id, version, payload) SELECT id, version, repeat('x', 500) FROM v";
+	"WITH v AS (UPDATE aggregate_versions SET version = version + 1 WHERE id = $1::bigint"
+	" RETURNING id, version)"
+	" INSERT INTO outbox (aggregate_id, version, payload) SELECT id, version, repeat('x', 500)"
+	" FROM v";
 
 static PGconn *bares[BARES];
 
@@ -154,17 +167,24 @@ struct place {
 static void fill(struct ledger_event *e, struct place *p)
 {
 	clock_uuid(p->event_id);
-	*e = (struct ledger_event){ .event_id = p->event_id, .event_type = "OrderPlaced", .head = body, .head_len = sizeof(body), .tail = body,
+	*e = (struct ledger_event){ .event_id = p->event_id,
+				    .event_type = "OrderPlaced",
+				    .head = body,
+				    .head_len = sizeof(body),
+				    .tail = body,
 				    .tail_len = sizeof(body) };
 	memcpy(e->digest, p->event_id, LEDGER_DIGEST_LEN);
 }
 
-static void append_to(struct ledger_append *items, struct ledger_event *events, struct place *places, size_t n)
+static void append_to(struct ledger_append *items, struct ledger_event *events,
+		      struct place *places, size_t n)
 {
 	struct why why = { "" };
 	for (size_t i = 0; i < n; i++) {
 		fill(&events[i], &places[i]);
-		items[i] = (struct ledger_append){ .type = "Order", .id = places[i].id, .events = &events[i], .n = 1 };
+		items[i] = (struct ledger_append){
+			.type = "Order", .id = places[i].id, .events = &events[i], .n = 1
+		};
 	}
 	check(ledger_append(l, items, n, 10000, &why), &why);
 	for (size_t i = 0; i < n; i++)
@@ -210,7 +230,8 @@ static size_t append_loop(unsigned *random, size_t n)
 	size_t count = 0;
 	for (; now() < until; count += n) {
 		for (size_t i = 0; i < n; i++)
-			snprintf(places[i].id, sizeof(places[i].id), "o-%d", rand_r(random) % STREAMS);
+			snprintf(places[i].id, sizeof(places[i].id), "o-%d",
+				 rand_r(random) % STREAMS);
 		append_to(items, events, places, n);
 	}
 	return count;
@@ -253,7 +274,9 @@ static struct ledger_ref refs[BATCH];
 static int64_t append_batch(const char *id)
 {
 	struct why why = { "" };
-	struct ledger_append item = { .type = "Order", .id = id, .events = batch_events, .n = BATCH };
+	struct ledger_append item = {
+		.type = "Order", .id = id, .events = batch_events, .n = BATCH
+	};
 	for (size_t i = 0; i < BATCH; i++)
 		fill(&batch_events[i], &batch_places[i]);
 	check(ledger_append(l, &item, 1, 10000, &why), &why);
@@ -273,7 +296,8 @@ static double batches(double *settle_r)
 		int64_t stream = append_batch(id);
 		appending += now() - begun;
 		for (size_t i = 0; i < BATCH; i++)
-			refs[i] = (struct ledger_ref){ stream, batch_events[i].number, batch_events[i].event_id };
+			refs[i] = (struct ledger_ref){ stream, batch_events[i].number,
+						       batch_events[i].event_id };
 		begun = now();
 		check(ledger_settle(l, refs, BATCH, &why), &why);
 		settling += now() - begun;
@@ -317,7 +341,10 @@ static void make_long(void)
 static double server_cpu(void)
 {
 	double sum = 0;
-	PGresult *r = PQexec(bares[0], "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database()");
+	PGresult *r = PQexec(
+		bares[0],
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname"
+		" = current_database()");
 	for (int i = 0; i < PQntuples(r); i++) {
 		char path[64];
 		uint64_t ns = 0;
@@ -362,8 +389,9 @@ static int ascending(const void *a, const void *b)
 
 enum { BARE, ONE, NEW, BARE_16, GROUPS, TWO_GROUPS, BATCHES, SETTLES, READS, COLUMNS };
 static const char *const names[COLUMNS] = {
-	"bare statement, 1 client", "append, 1 event", "append, 1 event, new stream", "bare statement, 16 clients", "append, groups of 16", "append, groups of 16, 2 threads",
-	"append, 1,000 events", "settle, 1,000 rows", "read 100,000 events",
+	"bare statement, 1 client",   "append, 1 event",      "append, 1 event, new stream",
+	"bare statement, 16 clients", "append, groups of 16", "append, groups of 16, 2 threads",
+	"append, 1,000 events",	      "settle, 1,000 rows",   "read 100,000 events",
 };
 
 int main(int argc, char **argv)
@@ -383,8 +411,13 @@ int main(int argc, char **argv)
 	for (int i = 0; i < rounds; i++) {
 		for (int k = BARE; k <= BATCHES; k++) {
 			begin_cpu();
-			results[k][i] = k == BARE ? bare(1) : k == ONE ? append_one() : k == NEW ? append_new() : k == BARE_16 ? bare(BARES) : k == GROUPS ? groups() :
-					k == TWO_GROUPS ? two_groups() : batches(&results[SETTLES][i]);
+			results[k][i] = k == BARE	  ? bare(1)
+					: k == ONE	  ? append_one()
+					: k == NEW	  ? append_new()
+					: k == BARE_16	  ? bare(BARES)
+					: k == GROUPS	  ? groups()
+					: k == TWO_GROUPS ? two_groups()
+							  : batches(&results[SETTLES][i]);
 			end_cpu(&server[k][i], &own[k][i], results[k][i] * seconds);
 		}
 	}
@@ -397,14 +430,19 @@ int main(int argc, char **argv)
 	drop();
 	for (int k = 0; k < COLUMNS; k++) {
 		for (int i = 0; i < 3; i++)
-			qsort(i == 0 ? results[k] : i == 1 ? server[k] : own[k], (size_t)rounds, sizeof(double), ascending);
-		printf(k == READS ? "%-34s %9.3f s   [%.3f %.3f]" : "%-34s %9.0f /s  [%.0f %.0f]", names[k], results[k][m], results[k][0],
-		       results[k][rounds - 1]);
+			qsort(i == 0   ? results[k]
+			      : i == 1 ? server[k]
+				       : own[k],
+			      (size_t)rounds, sizeof(double), ascending);
+		printf(k == READS ? "%-34s %9.3f s   [%.3f %.3f]" : "%-34s %9.0f /s  [%.0f %.0f]",
+		       names[k], results[k][m], results[k][0], results[k][rounds - 1]);
 		if (server[k][m] > 0)
 			printf("  CPU us each: server %.1f, client %.1f", server[k][m], own[k][m]);
 		printf("\n");
 	}
-	printf("append / bare %.2f (0.7), groups / 16 bare %.2f (0.7), 1,000 events %.0f/s (30,000), read %.2f s (0.5)\n",
-	       results[ONE][m] / results[BARE][m], results[GROUPS][m] / results[BARE_16][m], results[BATCHES][m], results[READS][m]);
+	printf("append / bare %.2f (0.7), groups / 16 bare %.2f (0.7), 1,000 events %.0f/s"
+		" (30,000), read %.2f s (0.5)\n",
+	       results[ONE][m] / results[BARE][m], results[GROUPS][m] / results[BARE_16][m],
+	       results[BATCHES][m], results[READS][m]);
 	return 0;
 }

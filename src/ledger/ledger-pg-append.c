@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ledger-pg-append.c - the commit of appends: one call of a function (ledger-pg-functions.sql) for a group.
+ * ledger-pg-append.c - the commit of appends: one call of a function (ledger-pg-functions.sql) for
+ * a group.
  *
- * The function decides; here the group is cut so that no id stands twice in one call, put into everyone's order of locks, and split where
- * another writer commits one of its ids at the same moment.
+ * The function decides; here the group is cut so that no id stands twice in one call, put into
+ * everyone's order of locks, and split where another writer commits one of its ids at the same
+ * moment.
  */
 #include "config.h"
 #include "ledger/ledger-pg.h"
@@ -16,8 +18,27 @@
 #include "base/failpoint.h"
 
 /* append_answer */
-enum { ANSWER_ITEM, ANSWER_CODE, ANSWER_STREAM, ANSWER_LAST, ANSWER_NUMBER, ANSWER_RECORDED, ANSWER_SETTLED, ANSWER_DETAIL, ANSWER_AT };
-enum { CODE_COMMITTED, CODE_KNOWN, CODE_NOT_LAST, CODE_OTHER_STREAM, CODE_OTHER_CONTENT, CODE_PART_STORED, CODE_UNUSED, CODE_RESEED };
+enum {
+	ANSWER_ITEM,
+	ANSWER_CODE,
+	ANSWER_STREAM,
+	ANSWER_LAST,
+	ANSWER_NUMBER,
+	ANSWER_RECORDED,
+	ANSWER_SETTLED,
+	ANSWER_DETAIL,
+	ANSWER_AT
+};
+enum {
+	CODE_COMMITTED,
+	CODE_KNOWN,
+	CODE_NOT_LAST,
+	CODE_OTHER_STREAM,
+	CODE_OTHER_CONTENT,
+	CODE_PART_STORED,
+	CODE_UNUSED,
+	CODE_RESEED
+};
 
 /* An event with where it stands. */
 struct placed {
@@ -30,12 +51,12 @@ struct group {
 	struct ledger_append **items;
 	size_t n;
 	uint64_t lease_ms, deadline;
-	bool one;			/* a single event, not tried before: see append_one in ledger-pg-functions.sql */
-	struct placed *events;		/* by id */
+	bool one; /* a single event, not tried before: see append_one in ledger-pg-functions.sql */
+	struct placed *events; /* by id */
 	size_t n_events;
-	const struct ledger_append **streams;	/* by name, each once */
+	const struct ledger_append **streams; /* by name, each once */
 	size_t n_streams;
-	int32_t *at;			/* by item: its stream, from 1 */
+	int32_t *at; /* by item: its stream, from 1 */
 };
 
 static enum rc no_memory(struct why *why)
@@ -60,7 +81,8 @@ static int compare_streams(const struct ledger_append *x, const struct ledger_ap
 
 static int by_stream(const void *a, const void *b)
 {
-	return compare_streams(*(const struct ledger_append *const *)a, *(const struct ledger_append *const *)b);
+	return compare_streams(*(const struct ledger_append *const *)a,
+			       *(const struct ledger_append *const *)b);
 }
 
 static size_t place_events(struct ledger_append **items, size_t n, struct placed *out)
@@ -69,7 +91,8 @@ static size_t place_events(struct ledger_append **items, size_t n, struct placed
 	bool sorted = true;
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < items[i]->n; k++) {
-			out[count] = (struct placed){ &items[i]->events[k], (int32_t)i + 1, (int32_t)k };
+			out[count] =
+				(struct placed){ &items[i]->events[k], (int32_t)i + 1, (int32_t)k };
 			sorted = sorted && (!count || by_id(&out[count - 1], &out[count]) < 0);
 			count++;
 		}
@@ -122,7 +145,8 @@ static int64_t base_size(const struct ledger_event *e)
 	return (int64_t)(e->head_len + e->tail_len + 1);
 }
 
-static void one_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void one_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		     const void *arg)
 {
 	const struct group *g = arg;
 	const struct ledger_append *item = g->items[0];
@@ -179,18 +203,20 @@ static void item_args(struct ledger_pg_args *a, const struct group *g)
 	ledger_pg_args_end(a);
 }
 
-#define EACH_EVENT(type, add) do { \
-	ledger_pg_args_array(a, type, g->n_events); \
-	for (size_t i = 0; i < g->n_events; i++) { \
-		const struct placed *p = &g->events[i]; \
-		const struct ledger_event *e = p->event; \
-		add; \
-		(void)e; \
-	} \
-	ledger_pg_args_end(a); \
-} while (0)
+#define EACH_EVENT(type, add)                                    \
+	do {                                                     \
+		ledger_pg_args_array(a, type, g->n_events);      \
+		for (size_t i = 0; i < g->n_events; i++) {       \
+			const struct placed *p = &g->events[i];  \
+			const struct ledger_event *e = p->event; \
+			add;                                     \
+			(void)e;                                 \
+		}                                                \
+		ledger_pg_args_end(a);                           \
+	} while (0)
 
-static void group_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void group_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		       const void *arg)
 {
 	const struct group *g = arg;
 	ledger_pg_fence_args(l, c, a);
@@ -224,7 +250,8 @@ static enum rc take_answer(struct ledger_append *item, const PGresult *r, int ro
 	case CODE_COMMITTED:
 		for (size_t k = 0; k < item->n; k++) {
 			item->events[k].number = number + k;
-			item->events[k].recorded_us = ledger_pg_args_get_int8(r, row, ANSWER_RECORDED);
+			item->events[k].recorded_us =
+				ledger_pg_args_get_int8(r, row, ANSWER_RECORDED);
 			item->events[k].settled = false;
 		}
 		return RC_OK;
@@ -238,21 +265,29 @@ static enum rc take_answer(struct ledger_append *item, const PGresult *r, int ro
 		item->known = true;
 		return RC_OK;
 	case CODE_NOT_LAST:
-		return rc_fail(RC_CONFLICT, why, "expected sequence %" PRIu64 ", last is %" PRIu64, item->expect, item->last);
+		return rc_fail(RC_CONFLICT, why, "expected sequence %" PRIu64 ", last is %" PRIu64,
+			       item->expect, item->last);
 	case CODE_OTHER_STREAM:
-		return rc_fail(RC_EXISTS, why, "event id '%s' is taken by an event of another stream", id);
+		return rc_fail(RC_EXISTS, why,
+			       "event id '%s' is taken by an event of another stream", id);
 	case CODE_OTHER_CONTENT:
-		return rc_fail(RC_EXISTS, why, "event id '%s' is taken by number %" PRIu64 ", which has other content", id, number);
+		return rc_fail(RC_EXISTS, why,
+			       "event id '%s' is taken by number %" PRIu64
+			       ", which has other content",
+			       id, number);
 	case CODE_PART_STORED:
-		return rc_fail(RC_EXISTS, why, "event id '%s' is stored already, others of the batch are not", id);
+		return rc_fail(RC_EXISTS, why,
+			       "event id '%s' is stored already, others of the batch are not", id);
 	case CODE_RESEED:
 		item->fenced_stream = true;
-		return rc_fail(RC_FENCED, why, "stream '%s/%s' must be re-seeded first", item->type, item->id);
+		return rc_fail(RC_FENCED, why, "stream '%s/%s' must be re-seeded first", item->type,
+			       item->id);
 	}
 	return rc_fail(RC_CORRUPT, why, "the ledger's functions are not those of this program");
 }
 
-static enum rc take_answers(struct ledger_pg *l, struct group *g, const PGresult *r, struct why *why)
+static enum rc take_answers(struct ledger_pg *l, struct group *g, const PGresult *r,
+			    struct why *why)
 {
 	size_t known = 0;
 	int32_t before = 0;
@@ -290,11 +325,13 @@ static enum rc call(struct ledger_pg *l, struct group *g, struct why *why)
 	enum rc rc = one ? RC_OK : fill_group(g, why);
 	if (rc != RC_OK)
 		return rc;
-	for (size_t i = 0; i < g->n; i++)	/* an answer that names no number is none */
-		g->items[i]->rc = rc_fail(RC_CORRUPT, &g->items[i]->why, "the ledger did not answer for this append");
+	for (size_t i = 0; i < g->n; i++) /* an answer that names no number is none */
+		g->items[i]->rc = rc_fail(RC_CORRUPT, &g->items[i]->why,
+					  "the ledger did not answer for this append");
 	FAILPOINT("ledger-append-before-commit");
 	atomic_fetch_add_explicit(&l->counters.append, 1, memory_order_relaxed);
-	rc = ledger_pg_run(l, one ? PG_APPEND_ONE : PG_APPEND, one ? one_args : group_args, g, false, g->deadline, &r, &lost, why);
+	rc = ledger_pg_run(l, one ? PG_APPEND_ONE : PG_APPEND, one ? one_args : group_args, g,
+			   false, g->deadline, &r, &lost, why);
 	if (lost)
 		return rc_prefix(RC_UNCERTAIN, why, "the append may have been committed");
 	if (rc == RC_OK)
@@ -316,10 +353,16 @@ static uint64_t deadline(const struct ledger_pg *l, struct ledger_append **items
 	return latest;
 }
 
-/* A group, or where that collides with another writer each member for itself; one that still collides looks again. */
-static enum rc commit(struct ledger_pg *l, struct ledger_append **items, size_t n, uint64_t lease_ms, struct why *why)
+/*
+ * A group, or where that collides with another writer each member for itself; one that still
+ * collides looks again.
+ */
+static enum rc commit(struct ledger_pg *l, struct ledger_append **items, size_t n,
+		      uint64_t lease_ms, struct why *why)
 {
-	const struct group fresh = { .items = items, .n = n, .lease_ms = lease_ms, .deadline = deadline(l, items, n) };
+	const struct group fresh = {
+		.items = items, .n = n, .lease_ms = lease_ms, .deadline = deadline(l, items, n)
+	};
 	struct group g = fresh;
 	g.one = n == 1 && items[0]->n == 1;
 	struct why reason = { "" };
@@ -346,7 +389,7 @@ static enum rc commit(struct ledger_pg *l, struct ledger_append **items, size_t 
 		any = any || own == RC_OK;
 		rc = own == RC_OK ? rc : own;
 	}
-	return any ? RC_OK : rc;	/* each member has its own */
+	return any ? RC_OK : rc; /* each member has its own */
 }
 
 /* How many of the first items go in one call: no id may stand twice. */
@@ -363,7 +406,8 @@ static enum rc first_run(struct ledger_append **items, size_t n, size_t *run_r, 
 		return no_memory(why);
 	place_events(items, n, events);
 	for (size_t i = 1; i < count; i++)
-		if (!strcmp(events[i - 1].event->event_id, events[i].event->event_id) && (size_t)events[i].item - 1 < *run_r)
+		if (!strcmp(events[i - 1].event->event_id, events[i].event->event_id) &&
+		    (size_t)events[i].item - 1 < *run_r)
 			*run_r = (size_t)events[i].item - 1;
 	return RC_OK;
 }
@@ -372,8 +416,12 @@ static enum rc first_run(struct ledger_append **items, size_t n, size_t *run_r, 
 static enum rc check(struct ledger_append *item, struct why *why)
 {
 	if (item->has_expect && item->expect > INT64_MAX - item->n)
-		return item->may_skip ? rc_fail(RC_INVALID, why, "expected sequence %" PRIu64 " is too large", item->expect)
-				      : rc_fail(RC_CONFLICT, why, "expected sequence %" PRIu64 " is not the last", item->expect);
+		return item->may_skip
+			       ? rc_fail(RC_INVALID, why,
+					 "expected sequence %" PRIu64 " is too large", item->expect)
+			       : rc_fail(RC_CONFLICT, why,
+					 "expected sequence %" PRIu64 " is not the last",
+					 item->expect);
 	if (item->n < 2)
 		return RC_OK;
 	_cleanup_(freep) struct placed *events = malloc(item->n * sizeof(*events));
@@ -382,11 +430,13 @@ static enum rc check(struct ledger_append *item, struct why *why)
 	place_events(&item, 1, events);
 	for (size_t i = 1; i < item->n; i++)
 		if (!strcmp(events[i - 1].event->event_id, events[i].event->event_id))
-			return rc_fail(RC_INVALID, why, "event id '%s' stands twice in one append", events[i].event->event_id);
+			return rc_fail(RC_INVALID, why, "event id '%s' stands twice in one append",
+				       events[i].event->event_id);
 	return RC_OK;
 }
 
-enum rc ledger_pg_append_events(struct ledger *base, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why)
+enum rc ledger_pg_append_events(struct ledger *base, struct ledger_append *items, size_t n,
+				uint64_t lease_ms, struct why *why)
 {
 	struct ledger_pg *l = container_of(base, struct ledger_pg, base);
 	_cleanup_(freep) struct ledger_append **left = malloc((n ? n : 1) * sizeof(*left));
@@ -407,7 +457,8 @@ enum rc ledger_pg_append_events(struct ledger *base, struct ledger_append *items
 		if (own == RC_OK)
 			own = commit(l, left + done, run, lease_ms, why);
 		else
-			all_failed(&(struct group){ .items = left + done, .n = run }, own, &(struct why){ "out of memory" });
+			all_failed(&(struct group){ .items = left + done, .n = run }, own,
+				   &(struct why){ "out of memory" });
 		/* once a part is committed, each item's own rc tells */
 		rc = !done || rc != RC_OK ? own : RC_OK;
 	}

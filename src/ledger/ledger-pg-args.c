@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-pg-args.c - parameters and columns in PostgreSQL's binary format: big endian, arrays with a head of their own. */
+/*
+ * ledger-pg-args.c - parameters and columns in PostgreSQL's binary format: big endian, arrays with
+ * a head of their own.
+ */
 #include "config.h"
 #include "ledger/ledger-pg.h"
 
@@ -74,12 +77,12 @@ void ledger_pg_args_text(struct ledger_pg_args *a, const char *text)
 void ledger_pg_args_array(struct ledger_pg_args *a, enum ledger_pg_type type, size_t n)
 {
 	begin(a);
-	add_int4(a, n ? 1 : 0);		/* dimensions */
-	add_int4(a, 1);			/* there may be nulls */
+	add_int4(a, n ? 1 : 0); /* dimensions */
+	add_int4(a, 1); /* there may be nulls */
 	add_int4(a, type);
 	if (n) {
 		add_int4(a, (int32_t)n);
-		add_int4(a, 1);		/* the first one's number */
+		add_int4(a, 1); /* the first one's number */
 	}
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-pg-claim.c - giving unsettled rows out, settling them, dropping bodies that nobody needs any more. */
+/*
+ * ledger-pg-claim.c - giving unsettled rows out, settling them, dropping bodies that nobody needs
+ * any more.
+ */
 #include "config.h"
 #include "ledger/ledger-pg.h"
 
@@ -8,13 +11,26 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 
-#define BODIES_MAX (32 << 20)	/* bytes given out by one claim, but for one body */
-#define PURGE_ROWS 1000		/* dropped in one transaction */
-#define PURGE_MS 50		/* spent on it by one claim */
+#define BODIES_MAX (32 << 20) /* bytes given out by one claim, but for one body */
+#define PURGE_ROWS 1000 /* dropped in one transaction */
+#define PURGE_MS 50 /* spent on it by one claim */
 #define LATE_US (60 * INT64_C(1000000))
 
-enum { CLAIM_CODE, CLAIM_AT, CLAIM_NOW, CLAIM_STREAM, CLAIM_TYPE, CLAIM_ID, CLAIM_NUMBER, CLAIM_EVENT_ID, CLAIM_HEAD, CLAIM_TAIL,
-       CLAIM_OWN_TIME, CLAIM_RECORDED, CLAIM_ATTEMPTS };
+enum {
+	CLAIM_CODE,
+	CLAIM_AT,
+	CLAIM_NOW,
+	CLAIM_STREAM,
+	CLAIM_TYPE,
+	CLAIM_ID,
+	CLAIM_NUMBER,
+	CLAIM_EVENT_ID,
+	CLAIM_HEAD,
+	CLAIM_TAIL,
+	CLAIM_OWN_TIME,
+	CLAIM_RECORDED,
+	CLAIM_ATTEMPTS
+};
 
 struct claim {
 	size_t max;
@@ -22,7 +38,8 @@ struct claim {
 	bool all;
 };
 
-static void claim_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void claim_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		       const void *arg)
 {
 	const struct claim *k = arg;
 	ledger_pg_fence_args(l, c, a);
@@ -32,7 +49,8 @@ static void claim_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct led
 	ledger_pg_args_int8(a, BODIES_MAX);
 }
 
-static enum rc tell(const PGresult *r, int row, int64_t now_us, ledger_pending_fn *fn, void *arg, struct why *why)
+static enum rc tell(const PGresult *r, int row, int64_t now_us, ledger_pending_fn *fn, void *arg,
+		    struct why *why)
 {
 	struct ledger_pending p = {
 		.stream = ledger_pg_args_get_int8(r, row, CLAIM_STREAM),
@@ -48,7 +66,8 @@ static enum rc tell(const PGresult *r, int row, int64_t now_us, ledger_pending_f
 	p.tail = ledger_pg_args_get_bytes(r, row, CLAIM_TAIL, &p.tail_len);
 	p.late = p.recorded_us < now_us - LATE_US;
 	if (!p.head || !p.tail || !p.event_id)
-		return rc_fail(RC_CORRUPT, why, "the ledger has lost the body of an event that is not stored yet");
+		return rc_fail(RC_CORRUPT, why,
+			       "the ledger has lost the body of an event that is not stored yet");
 	return fn(arg, &p);
 }
 
@@ -56,7 +75,8 @@ struct purge {
 	int64_t after;
 };
 
-static void purge_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void purge_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		       const void *arg)
 {
 	const struct purge *p = arg;
 	(void)l;
@@ -73,7 +93,8 @@ static enum rc purge(struct ledger_pg *l, int64_t now_us, struct why *why)
 		_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 		struct purge p = { l->purge_after };
 		atomic_fetch_add_explicit(&l->counters.claim, 1, memory_order_relaxed);
-		enum rc rc = ledger_pg_run(l, PG_PURGE, purge_args, &p, true, ledger_pg_deadline(l), &r, NULL, why);
+		enum rc rc = ledger_pg_run(l, PG_PURGE, purge_args, &p, true, ledger_pg_deadline(l),
+					   &r, NULL, why);
 		if (rc != RC_OK)
 			return rc;
 		l->purge_after = ledger_pg_args_get_int8(r, 0, 0);
@@ -82,8 +103,8 @@ static enum rc purge(struct ledger_pg *l, int64_t now_us, struct why *why)
 	return RC_OK;
 }
 
-enum rc ledger_pg_claim_rows(struct ledger *base, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
-			     size_t *n_r, struct why *why)
+enum rc ledger_pg_claim_rows(struct ledger *base, size_t max, uint64_t lease_ms, bool all,
+			     ledger_pending_fn *fn, void *arg, size_t *n_r, struct why *why)
 {
 	struct ledger_pg *l = container_of(base, struct ledger_pg, base);
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
@@ -91,7 +112,8 @@ enum rc ledger_pg_claim_rows(struct ledger *base, size_t max, uint64_t lease_ms,
 	*n_r = 0;
 	atomic_fetch_add_explicit(&l->counters.claim, 1, memory_order_relaxed);
 	/* what a lost answer gave out is given out again when its lease is over */
-	enum rc rc = ledger_pg_run(l, PG_CLAIM, claim_args, &k, true, ledger_pg_deadline(l), &r, NULL, why);
+	enum rc rc = ledger_pg_run(l, PG_CLAIM, claim_args, &k, true, ledger_pg_deadline(l), &r,
+				   NULL, why);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_TEMPORARY;
 	if (rc != RC_OK)
@@ -110,18 +132,20 @@ enum rc ledger_pg_claim_rows(struct ledger *base, size_t max, uint64_t lease_ms,
 }
 
 struct settle {
-	const struct ledger_ref **refs;		/* in everyone's order of locks */
+	const struct ledger_ref **refs; /* in everyone's order of locks */
 	size_t n;
 };
 
 static int by_place(const void *a, const void *b)
 {
-	const struct ledger_ref *x = *(const struct ledger_ref *const *)a, *y = *(const struct ledger_ref *const *)b;
+	const struct ledger_ref *x = *(const struct ledger_ref *const *)a,
+				*y = *(const struct ledger_ref *const *)b;
 	int order = (x->stream > y->stream) - (x->stream < y->stream);
 	return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
-static void settle_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void settle_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+			const void *arg)
 {
 	const struct settle *s = arg;
 	ledger_pg_fence_args(l, c, a);
@@ -139,7 +163,8 @@ static void settle_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct le
 	ledger_pg_args_end(a);
 }
 
-enum rc ledger_pg_claim_settle(struct ledger *base, const struct ledger_ref *refs, size_t n, struct why *why)
+enum rc ledger_pg_claim_settle(struct ledger *base, const struct ledger_ref *refs, size_t n,
+			       struct why *why)
 {
 	struct ledger_pg *l = container_of(base, struct ledger_pg, base);
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
@@ -151,7 +176,8 @@ enum rc ledger_pg_claim_settle(struct ledger *base, const struct ledger_ref *ref
 	qsort(sorted, n, sizeof(*sorted), by_place);
 	struct settle s = { sorted, n };
 	atomic_fetch_add_explicit(&l->counters.settle, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_SETTLE, settle_args, &s, true, ledger_pg_deadline(l), &r, NULL, why);
+	enum rc rc = ledger_pg_run(l, PG_SETTLE, settle_args, &s, true, ledger_pg_deadline(l), &r,
+				   NULL, why);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_TEMPORARY;
 	if (rc != RC_OK)

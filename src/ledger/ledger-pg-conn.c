@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-pg-conn.c - one connection: never waits beyond a deadline; what the server's codes mean. */
+/*
+ * ledger-pg-conn.c - one connection: never waits beyond a deadline; what the server's codes mean.
+ */
 #include "config.h"
 #include "ledger/ledger-pg.h"
 
@@ -11,7 +13,7 @@
 
 #include "base/clock.h"
 
-#define DRAIN_MS 50	/* spent on rows that nobody wants, before the connection is given up */
+#define DRAIN_MS 50 /* spent on rows that nobody wants, before the connection is given up */
 
 /* One line without the server's own prefix. */
 static void one_line(char *out, size_t size, const char *text)
@@ -32,7 +34,8 @@ static enum rc lost(struct ledger_pg_conn *c, struct why *why)
 	char text[300];
 	c->lost = true;
 	one_line(text, sizeof(text), PQerrorMessage(c->pg));
-	return rc_fail(RC_TEMPORARY, why, "the ledger's PostgreSQL: %s", text[0] ? text : "the connection is lost");
+	return rc_fail(RC_TEMPORARY, why, "the ledger's PostgreSQL: %s",
+		       text[0] ? text : "the connection is lost");
 }
 
 /* By SQLSTATE, the longest beginning that fits. */
@@ -40,13 +43,14 @@ static const struct {
 	const char *state;
 	enum rc rc;
 } meanings[] = {
+	/* clang-format off */
 	{ "22", RC_INVALID },
 	{ "23505", RC_EXISTS },		/* somebody else's at the same moment: again, or apart */
-	{ "40P01", RC_EXISTS },
 	{ "25006", RC_DENIED },		/* read-only transaction: a replica */
 	{ "28", RC_DENIED },
 	{ "3D000", RC_NOT_FOUND },
 	{ "3F000", RC_NOT_FOUND },
+	{ "40P01", RC_EXISTS },
 	{ "42501", RC_DENIED },
 	{ "42704", RC_NOT_FOUND },
 	{ "42883", RC_NOT_FOUND },
@@ -57,6 +61,7 @@ static const struct {
 	{ "58P01", RC_CORRUPT },
 	{ "XX001", RC_CORRUPT },
 	{ "XX002", RC_CORRUPT },
+	/* clang-format on */
 };
 
 enum rc ledger_pg_conn_fail(struct ledger_pg_conn *c, const PGresult *r, struct why *why)
@@ -73,17 +78,22 @@ enum rc ledger_pg_conn_fail(struct ledger_pg_conn *c, const PGresult *r, struct 
 	if (severity && strcmp(severity, "ERROR"))
 		c->lost = true;
 	if (!strncmp(state, "26", 2) || !strcmp(state, "0A000"))
-		c->lost = true;		/* a prepared statement that is gone, or is of another form by now */
-	return rc_fail(rc, why, "the ledger's PostgreSQL: %.300s (%s)", primary ? primary : "no reason given", state);
+		c->lost =
+			true; /* a prepared statement that is gone, or is of another form by now */
+	return rc_fail(rc, why, "the ledger's PostgreSQL: %.300s (%s)",
+		       primary ? primary : "no reason given", state);
 }
 
 /* Until the socket can be read (or written, where there is something to write), or deadline. */
-static enum rc wait_socket(struct ledger_pg_conn *c, short events, uint64_t deadline, struct why *why)
+static enum rc wait_socket(struct ledger_pg_conn *c, short events, uint64_t deadline,
+			   struct why *why)
 {
 	struct pollfd p = { .fd = PQsocket(c->pg), .events = events };
 	for (;;) {
 		uint64_t now = clock_boot_ms();
-		int left = now >= deadline ? 0 : deadline - now > 60000 ? 60000 : (int)(deadline - now);
+		int left = now >= deadline	    ? 0
+			   : deadline - now > 60000 ? 60000
+						    : (int)(deadline - now);
 		int n = p.fd < 0 ? -1 : poll(&p, 1, left);
 		if (n > 0)
 			return RC_OK;
@@ -91,7 +101,8 @@ static enum rc wait_socket(struct ledger_pg_conn *c, short events, uint64_t dead
 			return lost(c, why);
 		if (n == 0 && clock_boot_ms() >= deadline) {
 			c->lost = true;
-			return rc_fail(RC_TEMPORARY, why, "the ledger's PostgreSQL does not answer in time");
+			return rc_fail(RC_TEMPORARY, why,
+				       "the ledger's PostgreSQL does not answer in time");
 		}
 	}
 }
@@ -103,14 +114,17 @@ static enum rc flush(struct ledger_pg_conn *c, uint64_t deadline, struct why *wh
 		enum rc rc = wait_socket(c, POLLIN | POLLOUT, deadline, why);
 		if (rc != RC_OK)
 			return rc;
-		/* a server that answers before it read everything must be heard, or neither goes on */
+		/*
+		 * a server that answers before it read everything must be heard, or neither goes on
+		 */
 		if (!PQconsumeInput(c->pg))
 			return lost(c, why);
 	}
 	return more < 0 ? lost(c, why) : RC_OK;
 }
 
-static enum rc next_result(struct ledger_pg_conn *c, uint64_t deadline, PGresult **out, struct why *why)
+static enum rc next_result(struct ledger_pg_conn *c, uint64_t deadline, PGresult **out,
+			   struct why *why)
 {
 	while (PQisBusy(c->pg)) {
 		enum rc rc = wait_socket(c, POLLIN, deadline, why);
@@ -123,7 +137,10 @@ static enum rc next_result(struct ledger_pg_conn *c, uint64_t deadline, PGresult
 	return RC_OK;
 }
 
-/* All results up to the end of the statement; the last, or the first that failed. An answer counts only once its end is there. */
+/*
+ * All results up to the end of the statement; the last, or the first that failed. An answer counts
+ * only once its end is there.
+ */
 static enum rc finish(struct ledger_pg_conn *c, uint64_t deadline, PGresult **out, struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *kept = NULL;
@@ -135,7 +152,8 @@ static enum rc finish(struct ledger_pg_conn *c, uint64_t deadline, PGresult **ou
 			return rc;
 		if (!r)
 			break;
-		bool bad = PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK;
+		bool bad = PQresultStatus(r) != PGRES_TUPLES_OK &&
+			   PQresultStatus(r) != PGRES_COMMAND_OK;
 		if (failed && !(bad && PQstatus(c->pg) == CONNECTION_BAD)) {
 			PQclear(r);
 			continue;
@@ -154,7 +172,8 @@ static enum rc finish(struct ledger_pg_conn *c, uint64_t deadline, PGresult **ou
 	return RC_OK;
 }
 
-static enum rc prepare(struct ledger_pg_conn *c, enum ledger_pg_sql sql, uint64_t deadline, struct why *why)
+static enum rc prepare(struct ledger_pg_conn *c, enum ledger_pg_sql sql, uint64_t deadline,
+		       struct why *why)
 {
 	char name[16];
 	if (c->prepared & (UINT64_C(1) << sql))
@@ -170,7 +189,8 @@ static enum rc prepare(struct ledger_pg_conn *c, enum ledger_pg_sql sql, uint64_
 	return rc;
 }
 
-static enum rc send_prepared(struct ledger_pg_conn *c, enum ledger_pg_sql sql, const struct ledger_pg_args *a, struct why *why)
+static enum rc send_prepared(struct ledger_pg_conn *c, enum ledger_pg_sql sql,
+			     const struct ledger_pg_args *a, struct why *why)
 {
 	const char *values[LEDGER_PG_ARGS_MAX];
 	int formats[LEDGER_PG_ARGS_MAX];
@@ -182,11 +202,13 @@ static enum rc send_prepared(struct ledger_pg_conn *c, enum ledger_pg_sql sql, c
 		formats[i] = 1;
 	}
 	snprintf(name, sizeof(name), "evfs%d", (int)sql);
-	return PQsendQueryPrepared(c->pg, name, a->n, values, a->lens, formats, 1) ? RC_OK : lost(c, why);
+	return PQsendQueryPrepared(c->pg, name, a->n, values, a->lens, formats, 1) ? RC_OK
+										   : lost(c, why);
 }
 
-enum rc ledger_pg_conn_run(struct ledger_pg_conn *c, enum ledger_pg_sql sql, const struct ledger_pg_args *a, uint64_t deadline,
-			   PGresult **out, bool *sent, struct why *why)
+enum rc ledger_pg_conn_run(struct ledger_pg_conn *c, enum ledger_pg_sql sql,
+			   const struct ledger_pg_args *a, uint64_t deadline, PGresult **out,
+			   bool *sent, struct why *why)
 {
 	enum rc rc = prepare(c, sql, deadline, why);
 	if (rc == RC_OK)
@@ -199,7 +221,8 @@ enum rc ledger_pg_conn_run(struct ledger_pg_conn *c, enum ledger_pg_sql sql, con
 	return rc == RC_OK ? finish(c, deadline, out, why) : rc;
 }
 
-enum rc ledger_pg_conn_exec(struct ledger_pg_conn *c, const char *text, uint64_t deadline, PGresult **out, struct why *why)
+enum rc ledger_pg_conn_exec(struct ledger_pg_conn *c, const char *text, uint64_t deadline,
+			    PGresult **out, struct why *why)
 {
 	if (!PQsendQuery(c->pg, text))
 		return lost(c, why);
@@ -207,8 +230,8 @@ enum rc ledger_pg_conn_exec(struct ledger_pg_conn *c, const char *text, uint64_t
 	return rc == RC_OK ? finish(c, deadline, out, why) : rc;
 }
 
-enum rc ledger_pg_conn_ask(struct ledger_pg_conn *c, const char *text, const char *const *values, int n, uint64_t deadline,
-			   PGresult **out, struct why *why)
+enum rc ledger_pg_conn_ask(struct ledger_pg_conn *c, const char *text, const char *const *values,
+			   int n, uint64_t deadline, PGresult **out, struct why *why)
 {
 	if (!PQsendQueryParams(c->pg, text, n, NULL, values, NULL, NULL, 0))
 		return lost(c, why);
@@ -216,8 +239,8 @@ enum rc ledger_pg_conn_ask(struct ledger_pg_conn *c, const char *text, const cha
 	return rc == RC_OK ? finish(c, deadline, out, why) : rc;
 }
 
-enum rc ledger_pg_conn_start(struct ledger_pg_conn *c, enum ledger_pg_sql sql, const struct ledger_pg_args *a, uint64_t deadline,
-			     struct why *why)
+enum rc ledger_pg_conn_start(struct ledger_pg_conn *c, enum ledger_pg_sql sql,
+			     const struct ledger_pg_args *a, uint64_t deadline, struct why *why)
 {
 	enum rc rc = prepare(c, sql, deadline, why);
 	if (rc == RC_OK)
@@ -227,7 +250,8 @@ enum rc ledger_pg_conn_start(struct ledger_pg_conn *c, enum ledger_pg_sql sql, c
 	return rc == RC_OK ? flush(c, deadline, why) : rc;
 }
 
-enum rc ledger_pg_conn_next(struct ledger_pg_conn *c, uint64_t deadline, PGresult **out, struct why *why)
+enum rc ledger_pg_conn_next(struct ledger_pg_conn *c, uint64_t deadline, PGresult **out,
+			    struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 	enum rc rc = next_result(c, deadline, &r, why);
@@ -269,13 +293,15 @@ void ledger_pg_conn_stop(struct ledger_pg_conn *c)
 	}
 }
 
-enum rc ledger_pg_conn_patience(struct ledger_pg_conn *c, bool patient, uint64_t timeout_ms, uint64_t deadline, struct why *why)
+enum rc ledger_pg_conn_patience(struct ledger_pg_conn *c, bool patient, uint64_t timeout_ms,
+				uint64_t deadline, struct why *why)
 {
 	char text[64];
 	if (c->patient == patient)
 		return RC_OK;
 	/* the server gives up first: then it is known that nothing happened */
-	snprintf(text, sizeof(text), "SET statement_timeout = %" PRIu64, patient ? 0 : timeout_ms - timeout_ms / 4);
+	snprintf(text, sizeof(text), "SET statement_timeout = %" PRIu64,
+		 patient ? 0 : timeout_ms - timeout_ms / 4);
 	enum rc rc = ledger_pg_conn_exec(c, text, deadline, NULL, why);
 	if (rc == RC_OK)
 		c->patient = patient;
@@ -311,12 +337,20 @@ static enum rc fail_connect(struct ledger_pg_conn *c, struct why *why)
 {
 	char text[300];
 	one_line(text, sizeof(text), PQerrorMessage(c->pg));
-	bool denied = strstr(text, "authentication failed") || strstr(text, "no pg_hba.conf entry") || strstr(text, "no password supplied") ||
-		      (strstr(text, "role \"") && strstr(text, "does not exist")) || strstr(text, "permission denied") ||
-		      strstr(text, "is not permitted to log in");
-	/* Nothing that init could make: a name that was mistyped must not become a store without ledger. */
+	bool denied =
+		strstr(text, "authentication failed") || strstr(text, "no pg_hba.conf entry") ||
+		strstr(text, "no password supplied") ||
+		(strstr(text, "role \"") && strstr(text, "does not exist")) ||
+		strstr(text, "permission denied") || strstr(text, "is not permitted to log in");
+	/*
+	 * Nothing that init could make: a name that was mistyped must not become a store without
+	 * ledger.
+	 */
 	bool unknown = strstr(text, "database \"") && strstr(text, "does not exist");
-	return rc_fail(denied ? RC_DENIED : unknown ? RC_INVALID : RC_TEMPORARY, why, "can't reach the ledger's PostgreSQL: %s", text);
+	return rc_fail(denied	 ? RC_DENIED
+		       : unknown ? RC_INVALID
+				 : RC_TEMPORARY,
+		       why, "can't reach the ledger's PostgreSQL: %s", text);
 }
 
 /* What libpq says of a conninfo that it can't read may quote it, so it is not repeated. */
@@ -328,7 +362,8 @@ static enum rc check_conninfo(const char *conninfo, struct why *why)
 	PQconninfoOption *options = PQconninfoParse(conninfo, &error);
 	PQfreemem(error);
 	if (!options)
-		return rc_fail(RC_INVALID, why, "the ledger's address is no connection string of PostgreSQL");
+		return rc_fail(RC_INVALID, why,
+			       "the ledger's address is no connection string of PostgreSQL");
 	PQconninfoFree(options);
 	return RC_OK;
 }
@@ -339,13 +374,16 @@ static void no_notice(void *arg, const PGresult *r)
 	(void)r;
 }
 
-static enum rc connect(struct ledger_pg_conn *c, const struct ledger_pg_options *o, uint64_t deadline, struct why *why)
+static enum rc connect(struct ledger_pg_conn *c, const struct ledger_pg_options *o,
+		       uint64_t deadline, struct why *why)
 {
 	char user_timeout[24];
 	snprintf(user_timeout, sizeof(user_timeout), "%" PRIu64, o->timeout_ms);
 	/* what stands before dbname may be overridden by it */
-	const char *names[] = { "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-				"fallback_application_name", "dbname", "client_encoding", NULL };
+	const char *names[] = { "keepalives_idle",	     "keepalives_interval",
+				"keepalives_count",	     "tcp_user_timeout",
+				"fallback_application_name", "dbname",
+				"client_encoding",	     NULL };
 	const char *values[] = { "5", "2", "3", user_timeout, "evfs", o->conninfo, "UTF8", NULL };
 	enum rc rc = check_conninfo(o->conninfo, why);
 	if (rc != RC_OK)
@@ -356,7 +394,8 @@ static enum rc connect(struct ledger_pg_conn *c, const struct ledger_pg_options 
 	PQsetNoticeReceiver(c->pg, no_notice, NULL);
 	PostgresPollingStatusType wants = PGRES_POLLING_WRITING;
 	while (PQstatus(c->pg) != CONNECTION_BAD) {
-		rc = wait_socket(c, wants == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline, why);
+		rc = wait_socket(c, wants == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline,
+				 why);
 		if (rc != RC_OK)
 			return rc;
 		wants = PQconnectPoll(c->pg);
@@ -371,36 +410,53 @@ static enum rc connect(struct ledger_pg_conn *c, const struct ledger_pg_options 
 }
 
 /*
- * Everything that the functions count on: where names are looked up, a snapshot per statement, commits that are on the disk, plans that were
- * made once and use the indexes whatever the tables held then. synchronous_commit stays where it is stronger.
+ * Everything that the functions count on: where names are looked up, a snapshot per statement,
+ * commits that are on the disk, plans that were made once and use the indexes whatever the tables
+ * held then. synchronous_commit stays where it is stronger.
  */
 static const char setup[] =
 	"SELECT set_config('default_transaction_isolation', 'read committed', false),"
-	" set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),"
+	" set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN"
+	" 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),"
 	" set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false),"
 	" set_config('idle_in_transaction_session_timeout', $2, false),"
-	" set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),"
+	" set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2',"
+	" false),"
 	" set_config('tcp_keepalives_count', '3', false),"
-	" set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false),"
+	" set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off',"
+	" false),"
 	" set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),"
 	" set_config('enable_mergejoin', 'off', false),"
 	" set_config('max_parallel_workers_per_gather', '0', false),"
-	" CASE WHEN $3 <> '' THEN set_config('search_path', 'pg_catalog, ' || quote_ident($3) || ', pg_temp', false) END,"
+	" CASE WHEN $3 <> '' THEN set_config('search_path', 'pg_catalog, ' || quote_ident($3) || ',"
+	" pg_temp', false) END,"
 	" s.system_identifier, d.oid, current_setting('server_version_num'), pg_is_in_recovery(),"
-	" current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),"
+	" current_setting('fsync'), current_setting('full_page_writes'),"
+	" current_setting('synchronous_commit'),"
 	" current_setting('server_encoding'), current_setting('transaction_read_only'),"
 	" current_user, coalesce((SELECT nspname FROM pg_namespace WHERE nspname = $3), '')"
 	" FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()";
-enum { SETUP_SYSTEM = 15, SETUP_DATABASE, SETUP_VERSION, SETUP_STANDBY, SETUP_FSYNC, SETUP_PAGES, SETUP_COMMIT, SETUP_ENCODING,
-       SETUP_READ_ONLY, SETUP_USER, SETUP_SCHEMA };
+enum {
+	SETUP_SYSTEM = 15,
+	SETUP_DATABASE,
+	SETUP_VERSION,
+	SETUP_STANDBY,
+	SETUP_FSYNC,
+	SETUP_PAGES,
+	SETUP_COMMIT,
+	SETUP_ENCODING,
+	SETUP_READ_ONLY,
+	SETUP_USER,
+	SETUP_SCHEMA
+};
 
 static void keep(char *out, size_t size, const PGresult *r, int column)
 {
 	snprintf(out, size, "%s", PQgetvalue(r, 0, column));
 }
 
-static enum rc set_up(struct ledger_pg_conn *c, const struct ledger_pg_options *o, uint64_t deadline, struct ledger_pg_facts *f,
-		      struct why *why)
+static enum rc set_up(struct ledger_pg_conn *c, const struct ledger_pg_options *o,
+		      uint64_t deadline, struct ledger_pg_facts *f, struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 	char patience[24], idle[24];
@@ -434,8 +490,8 @@ static enum rc set_up(struct ledger_pg_conn *c, const struct ledger_pg_options *
 	return RC_OK;
 }
 
-enum rc ledger_pg_conn_new(struct ledger_pg_conn **out, const struct ledger_pg_options *o, uint64_t deadline,
-			   struct ledger_pg_facts *facts, struct why *why)
+enum rc ledger_pg_conn_new(struct ledger_pg_conn **out, const struct ledger_pg_options *o,
+			   uint64_t deadline, struct ledger_pg_facts *facts, struct why *why)
 {
 	_cleanup_(ledger_pg_conn_free) struct ledger_pg_conn *c = calloc(1, sizeof(*c));
 	if (!c)

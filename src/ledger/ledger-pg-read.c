@@ -13,23 +13,31 @@ struct reading {
 	ledger_row_fn *fn;
 	void *arg;
 	size_t told;
-	bool begun;		/* an answer came: the same question again would tell rows twice */
+	bool begun; /* an answer came: the same question again would tell rows twice */
 	bool fenced_stream;
 	int verdict;
 	uint64_t at;
-	PGresult *held;		/* LEDGER_NEW_STREAMS: the row before, which is told when its next is known */
+	PGresult *
+		held; /* LEDGER_NEW_STREAMS: the row before, which is told when its next is known */
 };
 
 static enum ledger_pg_sql statement(enum ledger_what what)
 {
 	switch (what) {
-	case LEDGER_EVENTS:	return PG_READ_EVENTS;
-	case LEDGER_ID:		return PG_READ_ID;
-	case LEDGER_TIME:	return PG_READ_TIME;
-	case LEDGER_STREAM:	return PG_READ_STREAM;
-	case LEDGER_STREAMS:	return PG_READ_STREAMS;
-	case LEDGER_NEW_STREAMS: return PG_READ_NEW_STREAMS;
-	case LEDGER_UNSEEDED:	return PG_READ_UNSEEDED;
+	case LEDGER_EVENTS:
+		return PG_READ_EVENTS;
+	case LEDGER_ID:
+		return PG_READ_ID;
+	case LEDGER_TIME:
+		return PG_READ_TIME;
+	case LEDGER_STREAM:
+		return PG_READ_STREAM;
+	case LEDGER_STREAMS:
+		return PG_READ_STREAMS;
+	case LEDGER_NEW_STREAMS:
+		return PG_READ_NEW_STREAMS;
+	case LEDGER_UNSEEDED:
+		return PG_READ_UNSEEDED;
 	}
 	return PG_COUNT;
 }
@@ -47,7 +55,8 @@ static void limit_arg(struct ledger_pg_args *a, const struct ledger_query *q)
 		ledger_pg_args_null(a);
 }
 
-static void read_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const struct ledger_query *q)
+static void read_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		      const struct ledger_query *q)
 {
 	ledger_pg_fence_args(l, c, a);
 	ledger_pg_args_bool(a, q->unseeded_too);
@@ -80,7 +89,8 @@ static void read_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledg
 		return;
 	case LEDGER_NEW_STREAMS:
 		ledger_pg_args_int8(a, q->stream);
-		ledger_pg_args_int8(a, q->limit && q->limit < INT32_MAX ? (int64_t)q->limit : INT32_MAX);
+		ledger_pg_args_int8(a, q->limit && q->limit < INT32_MAX ? (int64_t)q->limit
+									: INT32_MAX);
 		return;
 	}
 }
@@ -101,7 +111,8 @@ static bool tell(struct reading *s, const struct ledger_row *row)
 static bool tell_event(struct reading *s, const PGresult *r)
 {
 	const struct ledger_query *q = s->query;
-	const char *type = ledger_pg_args_get_text(r, 0, READ_TYPE), *id = ledger_pg_args_get_text(r, 0, READ_ID);
+	const char *type = ledger_pg_args_get_text(r, 0, READ_TYPE),
+		   *id = ledger_pg_args_get_text(r, 0, READ_ID);
 	size_t digest_len;
 	struct ledger_row row = {
 		.stream = ledger_pg_args_get_int8(r, 0, READ_STREAM),
@@ -126,7 +137,8 @@ static bool tell_event(struct reading *s, const PGresult *r)
 	row.size = (uint64_t)ledger_pg_args_get_int8(r, 0, READ_SIZE);
 	row.recorded_us = ledger_pg_args_get_int8(r, 0, READ_RECORDED);
 	row.own_time = ledger_pg_args_get_bool(r, 0, READ_OWN_TIME);
-	row.occurred_us = row.own_time ? ledger_pg_args_get_int8(r, 0, READ_OCCURRED) : row.recorded_us;
+	row.occurred_us =
+		row.own_time ? ledger_pg_args_get_int8(r, 0, READ_OCCURRED) : row.recorded_us;
 	row.settled = !ledger_pg_args_get_bool(r, 0, READ_OPEN);
 	row.head = ledger_pg_args_get_bytes(r, 0, READ_HEAD, &row.head_len);
 	row.tail = ledger_pg_args_get_bytes(r, 0, READ_TAIL, &row.tail_len);
@@ -148,21 +160,28 @@ static bool tell_stream(struct reading *s, const PGresult *r, int64_t position)
 		.unseeded = ledger_pg_args_get_bool(r, 0, READ_WAITS),
 		.position = position,
 	};
-	row.settled_to = PQgetisnull(r, 0, READ_OPEN_FROM) ? row.last : (uint64_t)ledger_pg_args_get_int8(r, 0, READ_OPEN_FROM) - 1;
+	row.settled_to = PQgetisnull(r, 0, READ_OPEN_FROM)
+				 ? row.last
+				 : (uint64_t)ledger_pg_args_get_int8(r, 0, READ_OPEN_FROM) - 1;
 	return tell(s, &row);
 }
 
 /*
- * The row that was held back, now that the `made` of its next is known: 0 for none. From its position on nothing is missed: not those of
- * its own transaction that come after it, nor those that are not visible yet.
+ * The row that was held back, now that the `made` of its next is known: 0 for none. From its
+ * position on nothing is missed: not those of its own transaction that come after it, nor those
+ * that are not visible yet.
  */
 static bool tell_held(struct reading *s, int64_t next_made)
 {
 	if (!s->held)
 		return true;
-	int64_t made = ledger_pg_args_get_int8(s->held, 0, READ_MADE), until = ledger_pg_args_get_int8(s->held, 0, READ_UNTIL),
+	int64_t made = ledger_pg_args_get_int8(s->held, 0, READ_MADE),
+		until = ledger_pg_args_get_int8(s->held, 0, READ_UNTIL),
 		position = made == next_made ? made : made + 1;
-	/* the limit does not cut a transaction's streams apart, or the same ones would be told for ever */
+	/*
+	 * the limit does not cut a transaction's streams apart, or the same ones would be told for
+	 * ever
+	 */
 	bool more = tell_stream(s, s->held, position < until ? position : until) ||
 		    (made == next_made && s->query->limit && s->told >= s->query->limit);
 	PQclear(s->held);
@@ -171,7 +190,8 @@ static bool tell_held(struct reading *s, int64_t next_made)
 }
 
 /* *go_on false: enough. r is taken. */
-static enum rc take_row(struct reading *s, enum ledger_pg_sql sql, PGresult *taken, bool *go_on, struct why *why)
+static enum rc take_row(struct reading *s, enum ledger_pg_sql sql, PGresult *taken, bool *go_on,
+			struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = taken;
 	s->begun = true;
@@ -179,27 +199,31 @@ static enum rc take_row(struct reading *s, enum ledger_pg_sql sql, PGresult *tak
 	s->at = (uint64_t)ledger_pg_args_get_int8(r, 0, READ_AT);
 	*go_on = false;
 	if (s->verdict == VERDICT_STREAM) {
-		const char *type = ledger_pg_args_get_text(r, 0, READ_TYPE), *id = ledger_pg_args_get_text(r, 0, READ_ID);
+		const char *type = ledger_pg_args_get_text(r, 0, READ_TYPE),
+			   *id = ledger_pg_args_get_text(r, 0, READ_ID);
 		s->fenced_stream = true;
-		return rc_fail(RC_FENCED, why, "stream '%s/%s' must be re-seeded first", type ? type : s->query->type,
-			       id ? id : s->query->id);
+		return rc_fail(RC_FENCED, why, "stream '%s/%s' must be re-seeded first",
+			       type ? type : s->query->type, id ? id : s->query->id);
 	}
 	if (s->verdict)
 		return RC_OK;
 	if (is_of_streams(sql) ? PQgetisnull(r, 0, READ_STREAM) : PQgetisnull(r, 0, READ_NUMBER))
-		return RC_OK;	/* there is none */
+		return RC_OK; /* there is none */
 	if (sql == PG_READ_NEW_STREAMS) {
 		*go_on = tell_held(s, ledger_pg_args_get_int8(r, 0, READ_MADE));
 		if (*go_on)
 			s->held = TAKE_PTR(r);
 	} else {
-		*go_on = is_of_streams(sql) ? tell_stream(s, r, ledger_pg_args_get_int8(r, 0, READ_STREAM)) : tell_event(s, r);
+		*go_on = is_of_streams(sql)
+				 ? tell_stream(s, r, ledger_pg_args_get_int8(r, 0, READ_STREAM))
+				 : tell_event(s, r);
 	}
 	return RC_OK;
 }
 
 /* On one connection. */
-static enum rc ask(struct reading *s, struct ledger_pg_conn *c, enum ledger_pg_sql sql, struct why *why)
+static enum rc ask(struct reading *s, struct ledger_pg_conn *c, enum ledger_pg_sql sql,
+		   struct why *why)
 {
 	_cleanup_(ledger_pg_args_release) struct ledger_pg_args a = LEDGER_PG_ARGS_INIT;
 	bool go_on = true;
@@ -220,8 +244,8 @@ static enum rc ask(struct reading *s, struct ledger_pg_conn *c, enum ledger_pg_s
 	return rc;
 }
 
-enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
-			    struct why *why)
+enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, ledger_row_fn *fn,
+			    void *arg, bool *fenced_stream, struct why *why)
 {
 	struct ledger_pg *l = container_of(base, struct ledger_pg, base);
 	struct reading s = { .l = l, .query = q, .fn = fn, .arg = arg };

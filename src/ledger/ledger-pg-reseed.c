@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-pg-reseed.c - one stream made equal to what the object store holds of it: see ledger-pg-reseed.sql. */
+/*
+ * ledger-pg-reseed.c - one stream made equal to what the object store holds of it: see ledger-pg-
+ * reseed.sql.
+ */
 #include "config.h"
 #include "ledger/ledger-pg.h"
 
@@ -9,11 +12,22 @@
 
 #include "base/failpoint.h"
 
-enum { RESEED_CODE, RESEED_AT, RESEED_NUMBER, RESEED_ADDED, RESEED_REPLACED, RESEED_MOVED, RESEED_DROPPED, RESEED_VOIDS, RESEED_WHICH };
+enum {
+	RESEED_CODE,
+	RESEED_AT,
+	RESEED_NUMBER,
+	RESEED_ADDED,
+	RESEED_REPLACED,
+	RESEED_MOVED,
+	RESEED_DROPPED,
+	RESEED_VOIDS,
+	RESEED_WHICH
+};
 enum { COMPLETE_TYPE = RESEED_NUMBER + 1, COMPLETE_ID };
 enum { CODE_OTHER_SEEDING = 3, CODE_UNSETTLED, CODE_WAITS = CODE_UNSETTLED };
 
-static void complete_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void complete_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+			  const void *arg)
 {
 	const struct ledger_reseed *r = arg;
 	ledger_pg_fence_args(l, c, a);
@@ -28,16 +42,18 @@ static void item_text(struct ledger_pg_args *a, const char *text)
 		ledger_pg_args_item_null(a);
 }
 
-#define EACH_OBJECT(type, add) do { \
-	ledger_pg_args_array(a, type, r->n); \
-	for (size_t i = 0; i < r->n; i++) { \
-		const struct ledger_object *o = &r->objects[i]; \
-		add; \
-	} \
-	ledger_pg_args_end(a); \
-} while (0)
+#define EACH_OBJECT(type, add)                                          \
+	do {                                                            \
+		ledger_pg_args_array(a, type, r->n);                    \
+		for (size_t i = 0; i < r->n; i++) {                     \
+			const struct ledger_object *o = &r->objects[i]; \
+			add;                                            \
+		}                                                       \
+		ledger_pg_args_end(a);                                  \
+	} while (0)
 
-static void reseed_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void reseed_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+			const void *arg)
 {
 	const struct ledger_reseed *r = arg;
 	ledger_pg_fence_args(l, c, a);
@@ -63,16 +79,22 @@ static bool in_order(const struct ledger_reseed *r)
 	return true;
 }
 
-static enum rc refused(const struct ledger_reseed *r, int code, const PGresult *result, struct why *why)
+static enum rc refused(const struct ledger_reseed *r, int code, const PGresult *result,
+		       struct why *why)
 {
 	uint64_t number = (uint64_t)ledger_pg_args_get_int8(result, 0, RESEED_NUMBER);
 	if (code == CODE_OTHER_SEEDING)
-		return rc_fail(RC_CONFLICT, why, "this belongs to seeding %" PRIu64 ", the last is %" PRIu64, r->seeding, number);
+		return rc_fail(RC_CONFLICT, why,
+			       "this belongs to seeding %" PRIu64 ", the last is %" PRIu64,
+			       r->seeding, number);
 	if (r->type)
-		return rc_fail(RC_CONFLICT, why, "stream '%s/%s': number %" PRIu64 " is not settled, list the objects from there", r->type,
-			       r->id, number);
+		return rc_fail(RC_CONFLICT, why,
+			       "stream '%s/%s': number %" PRIu64
+			       " is not settled, list the objects from there",
+			       r->type, r->id, number);
 	return rc_fail(RC_TEMPORARY, why, "stream '%s/%s' still waits for its re-seed",
-		       ledger_pg_args_get_text(result, 0, COMPLETE_TYPE), ledger_pg_args_get_text(result, 0, COMPLETE_ID));
+		       ledger_pg_args_get_text(result, 0, COMPLETE_TYPE),
+		       ledger_pg_args_get_text(result, 0, COMPLETE_ID));
 }
 
 static size_t count(const PGresult *result, int column)
@@ -87,10 +109,13 @@ enum rc ledger_pg_reseed_stream(struct ledger *base, struct ledger_reseed *r, st
 	r->added = r->replaced = r->moved = r->dropped = r->voids = 0;
 	r->dropped_why.text[0] = '\0';
 	if (r->type && !in_order(r))
-		return rc_fail(RC_INVALID, why, "the objects of '%s/%s' are not in order", r->type, r->id);
+		return rc_fail(RC_INVALID, why, "the objects of '%s/%s' are not in order", r->type,
+			       r->id);
 	atomic_fetch_add_explicit(&l->counters.seed, 1, memory_order_relaxed);
 	/* the same list again does no harm */
-	enum rc rc = ledger_pg_run(l, r->type ? PG_RESEED : PG_COMPLETE, r->type ? reseed_args : complete_args, r, true, ledger_pg_deadline(l), &result, NULL, why);
+	enum rc rc = ledger_pg_run(l, r->type ? PG_RESEED : PG_COMPLETE,
+				   r->type ? reseed_args : complete_args, r, true,
+				   ledger_pg_deadline(l), &result, NULL, why);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_TEMPORARY;
 	if (rc != RC_OK)
@@ -109,7 +134,8 @@ enum rc ledger_pg_reseed_stream(struct ledger *base, struct ledger_reseed *r, st
 		r->moved = count(result, RESEED_MOVED);
 		r->dropped = count(result, RESEED_DROPPED);
 		r->voids = count(result, RESEED_VOIDS);
-		snprintf(r->dropped_why.text, sizeof(r->dropped_why.text), "%s", which ? which : "");
+		snprintf(r->dropped_why.text, sizeof(r->dropped_why.text), "%s",
+			 which ? which : "");
 	}
 	FAILPOINT("ledger-reseed-after");
 	return RC_OK;

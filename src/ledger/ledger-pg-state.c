@@ -9,17 +9,29 @@
 
 #include "base/failpoint.h"
 
-enum { STATE_VERDICT, STATE_AT, STATE_UUID, STATE_IDENTITY, STATE_WRITTEN, STATE_SEEDING, STATE_NOW, STATE_FLOOR, STATE_COMPLETE };
+enum {
+	STATE_VERDICT,
+	STATE_AT,
+	STATE_UUID,
+	STATE_IDENTITY,
+	STATE_WRITTEN,
+	STATE_SEEDING,
+	STATE_NOW,
+	STATE_FLOOR,
+	STATE_COMPLETE
+};
 enum { SEED_CODE, SEED_AT, SEED_IDENTITY, SEED_NUMBER };
 enum { SEED_ELSEWHERE = 3, SEED_MEANWHILE };
 
-static void state_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void state_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		       const void *arg)
 {
 	(void)arg;
 	ledger_pg_fence_args(l, c, a);
 }
 
-static void no_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void no_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		    const void *arg)
 {
 	(void)l;
 	(void)c;
@@ -27,7 +39,8 @@ static void no_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger
 	(void)arg;
 }
 
-static void erase_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void erase_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		       const void *arg)
 {
 	(void)c;
 	(void)arg;
@@ -38,8 +51,9 @@ enum rc ledger_pg_state_erase(struct ledger_pg *l, uint64_t at, struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 	atomic_fetch_add_explicit(&l->counters.state, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_FENCE, erase_args, NULL, true, ledger_pg_deadline(l), &r, NULL, why);
-	if (rc == RC_DENIED)	/* a mere reader: another will do it */
+	enum rc rc = ledger_pg_run(l, PG_FENCE, erase_args, NULL, true, ledger_pg_deadline(l), &r,
+				   NULL, why);
+	if (rc == RC_DENIED) /* a mere reader: another will do it */
 		return ledger_pg_fenced(l, VERDICT_FENCED, at, why);
 	return rc == RC_OK ? ledger_pg_fenced(l, VERDICT_OLDER, at, why) : rc;
 }
@@ -54,7 +68,8 @@ static enum rc count(struct ledger_pg *l, struct ledger_state *s, struct why *wh
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 	atomic_fetch_add_explicit(&l->counters.state, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_COUNTS, no_args, NULL, true, ledger_pg_deadline(l), &r, NULL, why);
+	enum rc rc = ledger_pg_run(l, PG_COUNTS, no_args, NULL, true, ledger_pg_deadline(l), &r,
+				   NULL, why);
 	if (rc != RC_OK)
 		return rc;
 	s->streams = (uint64_t)ledger_pg_args_get_int8(r, 0, 0);
@@ -70,14 +85,16 @@ enum rc ledger_pg_state_read(struct ledger *base, struct ledger_state *out, stru
 	struct ledger_state s;
 	memset(&s, 0, sizeof(s));
 	s.count = out->count;
-	for (int tries = 0; ; tries++) {
+	for (int tries = 0;; tries++) {
 		_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 		atomic_fetch_add_explicit(&l->counters.state, 1, memory_order_relaxed);
-		enum rc rc = ledger_pg_run(l, PG_STATE, state_args, NULL, true, ledger_pg_deadline(l), &r, NULL, why);
+		enum rc rc = ledger_pg_run(l, PG_STATE, state_args, NULL, true,
+					   ledger_pg_deadline(l), &r, NULL, why);
 		if (rc != RC_OK)
 			return rc;
 		if (PQntuples(r) != 1)
-			return rc_fail(RC_NOT_FOUND, why, "the schema '%s' holds no store any more", l->schema);
+			return rc_fail(RC_NOT_FOUND, why, "the schema '%s' holds no store any more",
+				       l->schema);
 		s.commits = (uint64_t)ledger_pg_args_get_int8(r, 0, STATE_AT);
 		if (ledger_pg_args_get_int4(r, 0, STATE_VERDICT) == VERDICT_OLDER && tries < 3) {
 			rc = ledger_pg_state_erase(l, s.commits, why);
@@ -108,7 +125,8 @@ struct seed {
 	int64_t floor_us;
 };
 
-static void seed_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a, const void *arg)
+static void seed_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
+		      const void *arg)
 {
 	const struct seed *s = arg;
 	ledger_pg_fence_args(l, c, a);
@@ -118,15 +136,16 @@ static void seed_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledg
 	ledger_pg_args_int8(a, s->floor_us);
 }
 
-enum rc ledger_pg_state_seed(struct ledger *base, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
-			     struct why *why)
+enum rc ledger_pg_state_seed(struct ledger *base, const char *identity, uint64_t number,
+			     bool other_line, int64_t floor_us, struct why *why)
 {
 	struct ledger_pg *l = container_of(base, struct ledger_pg, base);
 	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
 	struct seed s = { identity, number, other_line, floor_us };
 	bool lost = false;
 	atomic_fetch_add_explicit(&l->counters.seed, 1, memory_order_relaxed);
-	enum rc rc = ledger_pg_run(l, PG_SEED, seed_args, &s, false, ledger_pg_deadline(l), &r, &lost, why);
+	enum rc rc = ledger_pg_run(l, PG_SEED, seed_args, &s, false, ledger_pg_deadline(l), &r,
+				   &lost, why);
 	if (lost)
 		return rc_prefix(RC_UNCERTAIN, why, "the seeding may have been written down");
 	if (rc == RC_EXISTS || rc == RC_NOT_FOUND)
@@ -139,9 +158,10 @@ enum rc ledger_pg_state_seed(struct ledger *base, const char *identity, uint64_t
 		return rc_fail(RC_CONFLICT, why, "the ledger lives at '%s' by now, not at '%s'",
 			       ledger_pg_args_get_text(r, 0, SEED_IDENTITY), identity);
 	case SEED_MEANWHILE:
-		return rc_fail(RC_CONFLICT, why, "the ledger was seeded as number %" PRIu64 " meanwhile",
+		return rc_fail(RC_CONFLICT, why,
+			       "the ledger was seeded as number %" PRIu64 " meanwhile",
 			       (uint64_t)ledger_pg_args_get_int8(r, 0, SEED_NUMBER));
-	case VERDICT_OLDER:	/* and seeded as it is */
+	case VERDICT_OLDER: /* and seeded as it is */
 		l->seen = at;
 		break;
 	}

@@ -13,7 +13,7 @@
 
 #define TIMEOUT_MS 10000
 #define CONNECTIONS 4
-#define BACKOFF_MS 100		/* after the first failure to connect; doubled up to */
+#define BACKOFF_MS 100 /* after the first failure to connect; doubled up to */
 #define BACKOFF_MAX_MS 5000
 
 struct ledger_pg_options ledger_pg_defaults(const struct ledger_pg_options *o)
@@ -46,9 +46,11 @@ enum rc ledger_pg_fenced(struct ledger_pg *l, int verdict, uint64_t at, struct w
 {
 	if (verdict == VERDICT_OLDER) {
 		l->seen = at;
-		return rc_fail(RC_FENCED, why, "the ledger's PostgreSQL was put back to an older state");
+		return rc_fail(RC_FENCED, why,
+			       "the ledger's PostgreSQL was put back to an older state");
 	}
-	return rc_fail(RC_FENCED, why, "the ledger's PostgreSQL is not the one that was seeded last");
+	return rc_fail(RC_FENCED, why,
+		       "the ledger's PostgreSQL is not the one that was seeded last");
 }
 
 void ledger_pg_fence_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a)
@@ -87,7 +89,8 @@ static void drop_locked(struct ledger_pg *l, struct ledger_pg_conn *c)
 }
 
 /* A place for a connection is ours (l->open counts it): fill it. The lock is left meanwhile. */
-static enum rc connect_locked(struct ledger_pg *l, uint64_t deadline, struct ledger_pg_conn **out, struct why *why)
+static enum rc connect_locked(struct ledger_pg *l, uint64_t deadline, struct ledger_pg_conn **out,
+			      struct why *why)
 {
 	struct why reason = { "" };
 	pthread_mutex_unlock(&l->lock);
@@ -104,7 +107,7 @@ static enum rc connect_locked(struct ledger_pg *l, uint64_t deadline, struct led
 	l->failures++;
 	l->retry_ms = clock_boot_ms() + pause / 2 + random % (pause / 2);
 	if (rc == RC_NOT_FOUND || rc == RC_INVALID)
-		rc = RC_TEMPORARY;	/* it was there when the ledger was opened */
+		rc = RC_TEMPORARY; /* it was there when the ledger was opened */
 	l->failed_rc = rc;
 	l->failed = reason;
 	l->open--;
@@ -112,8 +115,8 @@ static enum rc connect_locked(struct ledger_pg *l, uint64_t deadline, struct led
 	return rc_fail(rc, why, "%s", reason.text);
 }
 
-static enum rc take_locked(struct ledger_pg *l, enum ledger_pg_use use, uint64_t deadline, struct ledger_pg_conn **out,
-			   struct why *why)
+static enum rc take_locked(struct ledger_pg *l, enum ledger_pg_use use, uint64_t deadline,
+			   struct ledger_pg_conn **out, struct why *why)
 {
 	for (;;) {
 		bool may = use == USE_SHORT || l->reading < readers_max(l);
@@ -134,13 +137,15 @@ static enum rc take_locked(struct ledger_pg *l, enum ledger_pg_use use, uint64_t
 		}
 		uint64_t now = clock_boot_ms();
 		if (now >= deadline)
-			return rc_fail(RC_TEMPORARY, why, "the ledger's connections are all in use");
+			return rc_fail(RC_TEMPORARY, why,
+				       "the ledger's connections are all in use");
 		struct timespec until = clock_after_ms(deadline - now);
 		pthread_cond_timedwait(&l->freed, &l->lock, &until);
 	}
 }
 
-enum rc ledger_pg_take(struct ledger_pg *l, enum ledger_pg_use use, uint64_t deadline, struct ledger_pg_conn **out, struct why *why)
+enum rc ledger_pg_take(struct ledger_pg *l, enum ledger_pg_use use, uint64_t deadline,
+		       struct ledger_pg_conn **out, struct why *why)
 {
 	struct ledger_pg_conn *c = NULL;
 	pthread_mutex_lock(&l->lock);
@@ -178,10 +183,11 @@ void ledger_pg_give(struct ledger_pg *l, enum ledger_pg_use use, struct ledger_p
 	ledger_pg_conn_free(&c);
 }
 
-enum rc ledger_pg_run(struct ledger_pg *l, enum ledger_pg_sql sql, ledger_pg_args_fn *args, const void *arg, bool again,
-		      uint64_t deadline, PGresult **out, bool *lost_r, struct why *why)
+enum rc ledger_pg_run(struct ledger_pg *l, enum ledger_pg_sql sql, ledger_pg_args_fn *args,
+		      const void *arg, bool again, uint64_t deadline, PGresult **out, bool *lost_r,
+		      struct why *why)
 {
-	for (int tries = 0; ; tries++) {
+	for (int tries = 0;; tries++) {
 		_cleanup_(ledger_pg_args_release) struct ledger_pg_args a = LEDGER_PG_ARGS_INIT;
 		struct ledger_pg_conn *c = NULL;
 		bool sent = false;
@@ -244,7 +250,8 @@ static bool copy_options(struct ledger_pg *l, const struct ledger_pg_options *o)
 	return l->conninfo && l->schema && l->uuid && l->place;
 }
 
-enum rc ledger_pg_open(struct ledger **out, const struct ledger_pg_options *o, struct why *warning, struct why *why)
+enum rc ledger_pg_open(struct ledger **out, const struct ledger_pg_options *o, struct why *warning,
+		       struct why *why)
 {
 	_cleanup_(ledger_freep) struct ledger *base = NULL;
 	struct ledger_pg_conn *c = NULL;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ledger-harness.c - an implementation of ledger.h to test, empty and seeded, with a clock that the test owns. */
+/*
+ * ledger-harness.c - an implementation of ledger.h to test, empty and seeded, with a clock that the
+ * test owns.
+ */
 #include "config.h"
 #include "ledger-harness.h"
 
@@ -184,7 +187,6 @@ enum rc add_expect(const char *id, char letter, uint64_t expect)
 	return append(&a);
 }
 
-
 bool take(void *arg, const struct ledger_row *row)
 {
 	struct told *t = arg;
@@ -247,8 +249,12 @@ struct ledger_object object(uint64_t number, char letter)
 {
 	struct ledger_event e = event(letter);
 	struct ledger_object o = {
-		.number = number, .event_id = e.event_id, .event_type = e.event_type, .size = 10,
-		.occurred_us = wall_us, .recorded_us = wall_us,
+		.number = number,
+		.event_id = e.event_id,
+		.event_type = e.event_type,
+		.size = 10,
+		.occurred_us = wall_us,
+		.recorded_us = wall_us,
 	};
 	memcpy(o.digest, e.digest, sizeof(o.digest));
 	return o;
@@ -293,7 +299,6 @@ void reseed(const char *id, uint64_t seeding, const char *objects)
 {
 	ck_assert_int_eq(reseed_after(id, seeding, 0, objects), RC_OK);
 }
-
 
 enum rc take_claim(void *arg, const struct ledger_pending *row)
 {

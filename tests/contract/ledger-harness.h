@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For the tests of ledger.h: one ledger at a time, named l, with a clock that stands still until pass() is called. Events are letters:
- * id, content and digest are made of one. Failures end the test.
+ * For the tests of ledger.h: one ledger at a time, named l, with a clock that stands still until
+ * pass() is called. Events are letters: id, content and digest are made of one. Failures end the
+ * test.
  */
 #ifndef EVFS_TESTS_LEDGER_HARNESS_H
 #define EVFS_TESTS_LEDGER_HARNESS_H
@@ -21,7 +22,7 @@ extern struct ledger *l;
 
 /* Is the server there that the tests need? */
 bool ledger_is_there(void);
-int ledger_backends(void);	/* 0: the ledger itself, 1: wrapped by ledger_fault */
+int ledger_backends(void); /* 0: the ledger itself, 1: wrapped by ledger_fault */
 bool ledger_can_be_alone(void);
 TCase *ledger_reseed_cases(void);
 
