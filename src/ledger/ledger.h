@@ -227,6 +227,11 @@ static inline void ledger_freep(struct ledger **l)
 enum rc ledger_sqlite_open(struct ledger **out, const char *path, const char *uuid, struct why *why) _must_check_;
 /* Make an empty ledger, with no seeding yet. RC_EXISTS: there is a file. */
 enum rc ledger_sqlite_create(const char *path, const char *uuid, struct why *why) _must_check_;
+/*
+ * Make a ledger empty, with the seeding to come: in place, under processes that have it open and then wait for the seeding. (Who removes
+ * the file under them takes their index from them.) RC_NOT_FOUND, RC_CORRUPT, RC_INVALID, RC_DENIED as open.
+ */
+enum rc ledger_sqlite_clear(const char *path, const char *uuid, struct why *why) _must_check_;
 
 /* The ledger of a store that several machines share: PostgreSQL. Texts are copied. */
 struct ledger_pg_options {

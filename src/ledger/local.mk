@@ -18,6 +18,7 @@ noinst_LIBRARIES += %D%/libledger.a
 	%D%/ledger-sqlite.c %D%/ledger-sqlite.h \
 	%D%/ledger-sqlite-append.c \
 	%D%/ledger-sqlite-claim.c \
+	%D%/ledger-sqlite-clear.c \
 	%D%/ledger-sqlite-conn.c \
 	%D%/ledger-sqlite-file.c \
 	%D%/ledger-sqlite-read.c \

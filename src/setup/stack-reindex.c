@@ -53,17 +53,41 @@ static enum rc look(const struct config *c, enum stack_ledger *ledger_r,
 	return rc;
 }
 
-/*
- * What is committed and not stored would go with the ledger: deliver it first. *alone_r: no other process has the ledger open, so
- * that no object can still be under way.
- */
-static enum rc deliver_pending(const struct config *c, bool *alone_r, struct why *why)
+/* Until what was pending when this began is stored. */
+static enum rc sweep_until(struct store *s, const struct config *c, struct why *why)
 {
-	*alone_r = false;
+	uint64_t until = clock_boot_ms() + 2 * c->timeout_ms;
+	int64_t began_us = 0;
+	for (;;) {
+		struct store_health health;
+		size_t n;
+		enum rc rc = store_sweep(s, true, &n, why);
+		if (rc)
+			return rc;
+		store_health(s, &health);
+		const struct ledger_state *state = &health.state;
+		if (health.ledger)
+			return rc_fail(health.ledger, why, "%s", health.ledger_why.text);
+		if (!began_us)
+			began_us = state->now_us;
+		/* what came since has a writer that is alive, and stores it */
+		if (!state->pending || (!state->alone && state->oldest_us > began_us))
+			return RC_OK;
+		if (clock_boot_ms() > until)
+			return rc_fail(RC_TEMPORARY, why,
+				       "%" PRIu64
+				       " appends are committed and not stored: they would be lost "
+				       "with the ledger",
+				       state->pending);
+		clock_sleep_ms(50);
+	}
+}
+
+/* What is committed and not stored would go with the ledger: deliver it first. */
+static enum rc deliver_pending(const struct config *c, struct why *why)
+{
 	_cleanup_(store_freep) struct store *s = NULL;
-	struct store_health health;
 	struct why reason = { "" };
-	size_t n;
 	enum rc rc = open_writable(&s, c, &reason);
 	if (rc == RC_CORRUPT || rc == RC_INVALID || rc == RC_NOT_FOUND) {
 		log_warning("store=%s the ledger is thrown away as it is: %s", c->store,
@@ -73,18 +97,8 @@ static enum rc deliver_pending(const struct config *c, bool *alone_r, struct why
 	if (rc == RC_OK)
 		rc = store_seed(s, NULL, NULL, &reason);
 	if (rc == RC_OK)
-		rc = store_sweep(s, true, &n, &reason);
-	if (rc)
-		return rc_fail(rc, why, "%s", reason.text);
-	store_health(s, &health);
-	*alone_r = health.ledger == RC_OK && health.state.alone;
-	if (health.ledger == RC_OK && health.state.pending)
-		return rc_fail(
-			RC_TEMPORARY, why,
-			"%" PRIu64
-			" appends are committed and not stored: they would be lost with the ledger",
-			health.state.pending);
-	return RC_OK;
+		rc = sweep_until(s, c, &reason);
+	return rc ? rc_fail(rc, why, "%s", reason.text) : RC_OK;
 }
 
 static enum rc remove_file(const char *store, const char *name, struct why *why)
@@ -98,8 +112,8 @@ static enum rc remove_file(const char *store, const char *name, struct why *why)
 	return RC_OK;
 }
 
-/* The ledger first: what is left of it alone would be taken for a part of the next one. */
-static enum rc throw_away_file(const struct config *c, struct why *why)
+/* A file that can't be used as it is. The ledger first: the rest alone would be taken for a part of the next one. */
+static enum rc remove_ledger(const struct config *c, struct why *why)
 {
 	enum rc rc = remove_file(c->store, "ledger.db", why);
 	if (rc == RC_OK)
@@ -107,21 +121,19 @@ static enum rc throw_away_file(const struct config *c, struct why *why)
 	return rc ? rc : remove_file(c->store, "ledger.db-shm", why);
 }
 
-static enum rc throw_away(const struct config *c, const struct layout_store *info, bool alone,
-			  struct why *why)
+/* What is left waits for its seeding, and that until nothing of before can be under way. */
+static enum rc throw_away(const struct config *c, const struct layout_store *info, struct why *why)
 {
 	struct ledger_pg_options o;
-	if (config_is_s3(
-		    c)) { /* its next identity is another one, and waits until nothing is under way */
+	if (config_is_s3(c)) {
 		stack_s3_ledger_options(c, info->uuid, &o);
 		return ledger_pg_clear(&o, why);
 	}
-	enum rc rc = throw_away_file(c, why);
-	/* a new file does not know who had the one before */
-	for (uint64_t until = clock_boot_ms() + 2 * c->timeout_ms;
-	     rc == RC_OK && !alone && clock_boot_ms() < until;)
-		clock_sleep_ms(50);
-	return rc;
+	_cleanup_(freep) char *path = stack_join(c->store, ".evfs/ledger.db");
+	if (!path)
+		return stack_no_memory(why);
+	enum rc rc = ledger_sqlite_clear(path, info->uuid, why);
+	return rc == RC_CORRUPT || rc == RC_INVALID ? remove_ledger(c, why) : rc;
 }
 
 static enum rc build_anew(const struct config *c, struct stack_reindexed *out,
@@ -141,7 +153,6 @@ enum rc stack_reindex(const struct config *c, bool fresh, struct stack_reindexed
 	_cleanup_(store_freep) struct store *s = NULL;
 	enum stack_ledger ledger;
 	struct layout_store info;
-	bool alone;
 	if (c->ro)
 		return rc_fail(RC_DENIED, why, "-o ro and reindex contradict each other");
 	enum rc rc = look(c, &ledger, &info, why);
@@ -150,9 +161,9 @@ enum rc stack_reindex(const struct config *c, bool fresh, struct stack_reindexed
 	if (ledger == STACK_LEDGER_NONE)
 		return build_anew(c, out, progress, arg, why);
 	if (fresh) {
-		rc = deliver_pending(c, &alone, why);
+		rc = deliver_pending(c, why);
 		if (rc == RC_OK)
-			rc = throw_away(c, &info, alone, why);
+			rc = throw_away(c, &info, why);
 		return rc ? rc : build_anew(c, out, progress, arg, why);
 	}
 	struct stack_reindexed done = { .anew = false };

@@ -7,3 +7,6 @@ TESTS += $(mount_tests) $(s3_mount_tests)
 EXTRA_DIST += $(mount_tests) $(s3_mount_tests) %D%/mount.sh %D%/s3.sh
 TESTS += %D%/test-s3-cost
 EXTRA_DIST += %D%/test-s3-cost
+reindex_tests = %D%/test-reindex %D%/test-s3-reindex
+TESTS += $(reindex_tests)
+EXTRA_DIST += $(reindex_tests)
