@@ -37,7 +37,7 @@ struct object_s3_options {
 	bool no_verify; /* accept any certificate */
 	bool require_tls; /* refuse an http:// endpoint */
 	unsigned parallel; /* connections at most */
-	/* of an item, or a page of a list, with its retries, unless the call has its own deadline */
+	/* of an item, or a page of a list, with its retries; a call may have its own deadline */
 	uint64_t timeout_ms;
 	struct s3_cred_options cred;
 };
