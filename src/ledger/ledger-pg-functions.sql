@@ -20,6 +20,11 @@ CREATE OR REPLACE FUNCTION made_now(p_seeding bigint) RETURNS bigint LANGUAGE sq
 CREATE OR REPLACE FUNCTION made_until(p_seeding bigint) RETURNS bigint LANGUAGE sql STABLE AS
 	$$ SELECT (p_seeding << 44) + pg_snapshot_xmin(pg_current_snapshot())::text::bigint $$;
 
+-- How far the log is, for the caller to remember: what the commit makes durable, or, where nothing was written and so
+-- nothing is, what was before. What a crash can take back would look like a server that was put back.
+CREATE OR REPLACE FUNCTION log_end() RETURNS pg_lsn LANGUAGE sql VOLATILE AS
+	$$ SELECT CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN pg_current_wal_flush_lsn() ELSE pg_current_wal_insert_lsn() END $$;
+
 -- Why a call may not go on: 1: the ledger is not the one that was seeded. 2: the log is shorter than the caller saw it, which
 -- says the same; then the written identity goes.
 CREATE OR REPLACE FUNCTION fence(p_seen pg_lsn) RETURNS integer LANGUAGE plpgsql AS $$
@@ -56,7 +61,7 @@ BEGIN
 	IF NOT FOUND THEN
 		a.item := 0;
 		a.code := fence(p_seen);
-		a.at := pg_current_wal_insert_lsn();
+		a.at := log_end();
 		RETURN NEXT a;
 		RETURN;
 	END IF;
@@ -192,7 +197,7 @@ BEGIN
 	a := NULL;
 	a.item := 0;
 	a.code := 0;
-	a.at := pg_current_wal_insert_lsn();
+	a.at := log_end();
 	RETURN NEXT a;
 END $$;
 
@@ -359,5 +364,5 @@ BEGIN
 		UPDATE seeding SET number = p_number, identity = p_identity, floor_us = greatest(floor_us, p_floor), complete = false,
 			suspect_below = CASE WHEN p_other_line THEN p_number ELSE suspect_below END;
 	END IF;
-	at := pg_current_wal_insert_lsn();
+	at := log_end();
 END $$;

@@ -221,17 +221,17 @@ static enum rc take_row(struct reading *s, enum ledger_pg_sql sql, PGresult *tak
 	return RC_OK;
 }
 
-/* On one connection. */
+/* On one connection. The first row must come by the deadline, each later one in its own time. */
 static enum rc ask(struct reading *s, struct ledger_pg_conn *c, enum ledger_pg_sql sql,
-		   struct why *why)
+		   uint64_t deadline, struct why *why)
 {
 	_cleanup_(ledger_pg_args_release) struct ledger_pg_args a = LEDGER_PG_ARGS_INIT;
 	bool go_on = true;
 	read_args(s->l, c, &a, s->query);
-	enum rc rc = ledger_pg_conn_start(c, sql, &a, ledger_pg_deadline(s->l), why);
+	enum rc rc = ledger_pg_conn_start(c, sql, &a, deadline, why);
 	while (rc == RC_OK && go_on) {
 		PGresult *r = NULL;
-		rc = ledger_pg_conn_next(c, ledger_pg_deadline(s->l), &r, why);
+		rc = ledger_pg_conn_next(c, s->begun ? ledger_pg_deadline(s->l) : deadline, &r, why);
 		if (rc != RC_OK)
 			return rc;
 		if (!r) {
@@ -264,11 +264,14 @@ enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, l
 			return rc;
 		bool used = c->used;
 		atomic_fetch_add_explicit(&l->counters.read, 1, memory_order_relaxed);
-		rc = ask(&s, c, sql, why);
+		rc = ask(&s, c, sql, deadline, why);
 		stale = rc != RC_OK && c->lost && used && !s.begun && clock_boot_ms() < deadline;
 		ledger_pg_give(l, USE_READ, c);
 	}
 	PQclear(s.held);
+	/* each question has a row at least, but where the store was taken out of the schema */
+	if (rc == RC_OK && !s.begun)
+		rc = rc_fail(RC_FENCED, why, "the schema '%s' holds no store any more", l->schema);
 	if (fenced_stream)
 		*fenced_stream = s.fenced_stream;
 	if (rc != RC_OK)

@@ -120,6 +120,24 @@ START_TEST(a_commit_is_behind_the_position_that_was_seen)
 }
 END_TEST
 
+/* A crash takes back what was not on the disk: whoever saw it would take that for a restore. */
+START_TEST(a_refusal_remembers_no_position_that_is_not_durable)
+{
+	struct ledger_append a;
+	make();
+	struct ledger_state s = state();
+	ck_assert_int_eq(ledger_seed(l, s.identity, 2, false, 0, NULL), RC_OK);
+	for (int i = 0; i < 20; i++) {
+		pg_server_do(&server, "SELECT pg_logical_emit_message(false, 'evfs', 'not durable')");
+		ck_assert_int_eq(append_to(l, "o-1", "a", &a), RC_FENCED);
+		ck_assert(a.fenced_stream);
+		const char *flushed = pg_server_do(&server, "SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn");
+		ck_assert_uint_le(inside()->seen, strtoull(flushed, NULL, 10));
+	}
+	unmake();
+}
+END_TEST
+
 START_TEST(a_stream_that_is_committed_late_is_told_as_new)
 {
 	make();
@@ -222,6 +240,9 @@ START_TEST(a_cleared_ledger_is_empty_and_made_again)
 	enum rc rc = ledger_pg_clear(&o, &why);
 	ck_assert_msg(rc == RC_OK, "%s", why.text);
 	ck_assert_int_eq(ledger_pg_clear(&o, &why), RC_NOT_FOUND);
+	/* nothing is known of any stream: that is not the same as a store without streams */
+	ck_assert_str_eq(rows("o-1"), "fenced");
+	ck_assert_str_eq(ask(&(struct ledger_query){ .what = LEDGER_ID, .event_id = "a" }), "fenced");
 	ck_assert_int_eq(try_open(&server.options, &why), RC_NOT_FOUND);
 	ck_assert_int_eq(ledger_pg_create(&o, &why), RC_OK);
 	ck_assert_str_ne(state().identity, before);
@@ -363,6 +384,7 @@ TCase *ledger_pg_place_cases(void)
 	tcase_add_test(tc, a_restored_dump_is_another_ledger_and_misses_no_new_stream);
 	tcase_add_test(tc, a_shorter_log_erases_the_written_identity);
 	tcase_add_test(tc, a_commit_is_behind_the_position_that_was_seen);
+	tcase_add_test(tc, a_refusal_remembers_no_position_that_is_not_durable);
 	tcase_add_test(tc, a_stream_that_is_committed_late_is_told_as_new);
 	tcase_add_test(tc, pages_of_new_streams_go_on_where_one_transaction_made_many);
 	tcase_add_test(tc, another_store_another_place_and_another_version_are_refused);
