@@ -16,6 +16,7 @@
 
 #define GROUP_MAX_EVENTS 4096	/* bounds how long a group holds the ledger */
 #define GROUP_MAX_ITEMS 256
+#define GROUP_SPREAD_MS 3000
 #define CANCEL_POLL_MS 50
 
 /* States: queued (linked) -> taken (by a leader) -> done. Only queued may leave by itself. */
@@ -59,8 +60,18 @@ static void want_leader_locked(struct store_group *g)
 		pthread_cond_signal(&w->turn);
 }
 
+/*
+ * A server that is silent is waited for until the latest deadline of a group: nobody is made to wait much longer than his own, as
+ * after a first group that was waited for in vain, behind which old and new ones stand.
+ */
+static bool waits_as_long(const struct group_wait *w, const struct group_wait *first, uint64_t timeout_ms)
+{
+	uint64_t a = w->item->deadline_ms, b = first->item->deadline_ms, apart = a > b ? a - b : b - a;
+	return apart <= GROUP_SPREAD_MS && apart <= timeout_ms / 4;
+}
+
 /* Move the next group out of the queue; *first is in it. */
-static size_t take_group_locked(struct store_group *g, struct group_wait *first, struct group_wait **members)
+static size_t take_group_locked(struct store_group *g, struct group_wait *first, uint64_t timeout_ms, struct group_wait **members)
 {
 	size_t n = 0, events = 0;
 	struct group_wait **at = &g->head;
@@ -70,7 +81,8 @@ static size_t take_group_locked(struct store_group *g, struct group_wait *first,
 			at = &w->next;
 			continue;
 		}
-		if (n && (events + w->item->n > GROUP_MAX_EVENTS || w->lease_ms != first->lease_ms))
+		if (n && (events + w->item->n > GROUP_MAX_EVENTS || w->lease_ms != first->lease_ms ||
+			  !waits_as_long(w, first, timeout_ms)))
 			break;
 		*at = w->next;
 		w->taken = true;
@@ -123,7 +135,7 @@ static void lead_locked(struct store *s, struct group_wait *self, struct group_w
 	struct store_group *g = &s->group;
 	struct group_wait *members[GROUP_MAX_ITEMS];
 
-	size_t n = take_group_locked(g, first, members);
+	size_t n = take_group_locked(g, first, s->options.timeout_ms, members);
 	g->leaders++;
 	want_leader_locked(g);
 	pthread_mutex_unlock(&g->lock);

@@ -79,7 +79,10 @@ static enum rc counted_append(struct ledger *l, struct ledger_append *items, siz
 {
 	calls.append++;
 	if (ledger_hangs) {
-		wait_until(items[0].deadline_ms);
+		uint64_t latest = 0;
+		for (size_t i = 0; i < n; i++)
+			latest = items[i].deadline_ms > latest ? items[i].deadline_ms : latest;
+		wait_until(latest);
 		for (size_t i = 0; i < n; i++)
 			items[i].rc = RC_UNCERTAIN;
 		return rc_fail(RC_UNCERTAIN, why, "no answer");
@@ -267,6 +270,7 @@ struct writer {
 	pthread_t thread;
 	char id[16];
 	unsigned n, failed, backwards;
+	uint64_t took_ms;
 };
 
 static void *write_all(void *arg)
@@ -411,7 +415,9 @@ static void *append_one(void *arg)
 {
 	struct writer *w = arg;
 	struct store_append a;
+	uint64_t began = clock_boot_ms();
 	enum rc rc = append(w->id, 1, NULL, &a, NULL);
+	w->took_ms = clock_boot_ms() - began;
 	w->failed = rc == RC_TEMPORARY && a.outcome == STORE_NOT_COMMITTED;
 	return NULL;
 }
@@ -434,6 +440,26 @@ START_TEST(a_ledger_that_hangs_is_answered_in_time_and_said_to_be_unknown)
 	ck_assert(a.outcome == STORE_UNKNOWN || rc == RC_TEMPORARY);
 	ledger_hangs = false;
 	ck_assert_uint_eq(append_ok("o-1"), 1);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_the_deadlines_of_those_who_came_much_later)
+{
+	struct writer first = { .id = "o-1" }, early = { .id = "o-2" }, late = { .id = "o-3" };
+	open_store(1, 2000, false);
+	ledger_hangs = true;
+	ck_assert_int_eq(pthread_create(&first.thread, NULL, append_one, &first), 0);
+	while (!calls.append)
+		clock_sleep_ms(1);
+	clock_sleep_ms(200);
+	ck_assert_int_eq(pthread_create(&early.thread, NULL, append_one, &early), 0);
+	clock_sleep_ms(1500);	/* just before the first is given up: both stand behind it */
+	ck_assert_int_eq(pthread_create(&late.thread, NULL, append_one, &late), 0);
+	pthread_join(first.thread, NULL);
+	pthread_join(early.thread, NULL);
+	pthread_join(late.thread, NULL);
+	ck_assert_uint_lt(early.took_ms, 2000 + 1000);
+	ledger_hangs = false;
 }
 END_TEST
 
@@ -493,6 +519,7 @@ int main(void)
 	tcase_add_test(tc, a_batch_is_put_at_once);
 	tcase_add_test(tc, a_put_that_hangs_is_answered_in_time_and_said_to_be_committed);
 	tcase_add_test(tc, a_ledger_that_hangs_is_answered_in_time_and_said_to_be_unknown);
+	tcase_add_test(tc, nobody_waits_for_the_deadlines_of_those_who_came_much_later);
 	tcase_add_test(tc, what_is_answered_at_its_commit_goes_out_without_a_claim_also_at_the_end);
 	tcase_add_test(tc, many_committed_appends_are_stored_from_memory);
 	suite_add_tcase(suite, tc);
