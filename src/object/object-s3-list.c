@@ -21,6 +21,13 @@
 #define PAGE_MAX \
 	(16u << 20) /* 1,000 keys of 1,024 bytes, each encoded threefold, and as many prefixes */
 #define PAGE_TRIES 3
+/*
+ * MinIO forgets the listing that a token belongs to after a minute or more, and then lists from the
+ * token's key as it does from a start-after: it counts what it passes over, up to the limit, and
+ * calls a page that came out short by that the last one. It does so only where the key lies deeper
+ * than the prefix. So neither an old token nor such a start-after is used: the listing begins anew.
+ */
+#define TOKEN_MS 30000
 
 struct listing {
 	struct object_s3 *o;
@@ -28,6 +35,7 @@ struct listing {
 	const char *name; /* the prefix as the caller named it */
 	struct buf prefix, after, query;
 	bool shallow, own, stopped;
+	uint64_t page_ms; /* when the last page came */
 	object_list_fn *fn;
 	void *arg;
 };
@@ -83,6 +91,7 @@ static enum rc try_page(struct listing *l, struct s3_request *r, uint64_t deadli
 	enum rc rc = s3_request_batch_one(r);
 	if (rc != RC_OK)
 		return rc;
+	l->page_ms = clock_boot_ms();
 	rc = s3_list_page(l->pages, why);
 	if (rc == RC_OK)
 		rc = s3_list_feed(l->pages, buf_text(&r->call.answer), r->call.answer.len, why);
@@ -99,7 +108,9 @@ static enum rc try_page(struct listing *l, struct s3_request *r, uint64_t deadli
  */
 static enum rc read_page(struct listing *l, struct s3_request *r, bool *more, struct why *why)
 {
-	uint64_t deadline_ms = clock_boot_ms() + l->o->timeout_ms;
+	uint64_t now_ms = clock_boot_ms(), deadline_ms = now_ms + l->o->timeout_ms;
+	if (s3_list_token(l->pages) && now_ms - l->page_ms > TOKEN_MS)
+		s3_list_again(l->pages);
 	enum rc rc = make_query(l, why);
 	if (rc != RC_OK)
 		return rc;
@@ -174,6 +185,10 @@ enum rc object_s3_list_keys(struct object_store *s, const char *prefix, const ch
 	if (rc == RC_OK)
 		rc = s3_list_new(&l.pages, buf_text(&l.prefix), strlen(o->prefix),
 				 inside ? buf_text(&l.after) : NULL, l.shallow, tell, &l, why);
+	if (rc == RC_OK && inside && strchr(after + len, '/')) {
+		buf_reset(&l.after);
+		s3_list_again(l.pages);
+	}
 	if (rc == RC_OK)
 		rc = read_pages(&l, why);
 	s3_list_free(&l.pages);

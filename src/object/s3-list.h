@@ -26,7 +26,7 @@ struct s3_list;
  */
 enum rc s3_list_new(struct s3_list **out, const char *prefix, size_t cut, const char *after, bool delimited, object_list_fn *fn,
 		    void *arg, struct why *why) _must_check_;
-/* Begin the next page, or the same one again after it failed half-way: what was told already is not told again. */
+/* Begin the next page, or the same one again after it failed half-way. */
 enum rc s3_list_page(struct s3_list *l, struct why *why) _must_check_;
 /* Feed what arrives. RC_CORRUPT: not such a page. fn is not called. */
 enum rc s3_list_feed(struct s3_list *l, const char *data, size_t len, struct why *why) _must_check_;
@@ -35,6 +35,8 @@ enum rc s3_list_feed(struct s3_list *l, const char *data, size_t len, struct why
  * RC_CORRUPT: not such a page. RC_TEMPORARY: it ends early, or is an error document with status 200 (RC_DENIED … by its code).
  */
 enum rc s3_list_end(struct s3_list *l, bool *more, struct why *why) _must_check_;
+/* The next page is the first again, of all keys with the prefix: what was told, and what is not behind `after`, is passed over. */
+void s3_list_again(struct s3_list *l);
 /* The token for the next page; NULL for the first. */
 const char *s3_list_token(const struct s3_list *l);
 void s3_list_free(struct s3_list **l);

@@ -270,6 +270,13 @@ def ignores_conditions(r, bucket, _, __):
     return bucket.answer(r)
 
 
+def passes_over(r, nth):
+    """As MinIO where a listing starts after a key that is deeper than its prefix: what is passed over counts, and the end comes too soon."""
+    if "/" in r.query.get("start-after", "")[len(r.query.get("prefix", "")):]:
+        return page(r, [])
+    return page(r, sorted(OBJECTS))
+
+
 def lists(make):
     """make(request, nth): the document."""
     return lambda r, _, nth, __: Answer(200, make(r, nth)) if r.lists else None
@@ -342,6 +349,7 @@ FAULTS = {
     "list-cut": lists(lambda r, nth: page(r, ["a", "b"])[:-20]),
     "list-cut-once": lists(lambda r, nth: page(r, ["a", "b"])[:-20 if nth == 0 else None]),
     "list-doctype": lists(lambda r, nth: page(r, ["a"]).replace(b"<ListB", b'<!DOCTYPE x [<!ENTITY a "aaaa">]><ListB', 1)),
+    "list-start-after": lists(passes_over),
     "list-endless": endless_list,
 }
 

@@ -20,7 +20,7 @@
 #define TIMEOUT_MS 1000
 #define GRACE_MS 5000
 
-enum op { GET, STAT, PUT, PUT_BIG, PUT_TAKEN, LIST, LIST_SHALLOW, REPLACE, REACH };
+enum op { GET, STAT, PUT, PUT_BIG, PUT_TAKEN, LIST, LIST_AFTER, LIST_SHALLOW, REPLACE, REACH };
 
 /* The results that are right, as bits. */
 #define R(rc) (1u << -(rc))
@@ -44,6 +44,7 @@ static const struct {
 	{ "none", PUT_BIG, OK, "", 1 },
 	{ "none", PUT_TAKEN, R(RC_EXISTS), "taken", 1 },
 	{ "none", LIST, OK, "a dir/b dir/c z", 1 },
+	{ "none", LIST_AFTER, OK, "dir/c z", 1 },
 	{ "none", LIST_SHALLOW, OK, "a dir/ z", 1 },
 	{ "none", REPLACE, OK, "", 1 },
 	{ "none", REACH, OK, "", 2 },
@@ -155,6 +156,7 @@ static const struct {
 	{ "list-cut", LIST, TEMPORARY, "ends early", 0 },
 	{ "list-cut-once", LIST, OK, "a b", 0 },
 	{ "list-doctype", LIST, CORRUPT, "document type", 0 },
+	{ "list-start-after", LIST_AFTER, OK, "dir/c z", 1 },
 	{ "list-endless", LIST, TEMPORARY | CORRUPT | R(RC_TOO_LARGE), "", 0 },
 };
 
@@ -255,6 +257,8 @@ static enum rc done(enum op op, struct object_store *s, struct object_store *cle
 		return put(s, clean, "a", 10, why);
 	case LIST:
 		return object_list(s, "", NULL, OBJECT_LIST_DEEP, note, keys, why);
+	case LIST_AFTER:
+		return object_list(s, "", "dir/b", OBJECT_LIST_DEEP, note, keys, why);
 	case LIST_SHALLOW:
 		return object_list(s, "", NULL, OBJECT_LIST_SHALLOW, note, keys, why);
 	case REPLACE:
@@ -270,7 +274,8 @@ static bool start_script(void)
 {
 	const char *source = getenv("EVFS_SOURCE");
 	char path[4096], port[16] = "";
-	snprintf(path, sizeof(path), "%s/tests/faults/s3_script.py", source ? source : SOURCE_DEFAULT);
+	snprintf(path, sizeof(path), "%s/tests/faults/s3_script.py",
+		 source ? source : SOURCE_DEFAULT);
 	int in[2], out[2];
 	pid_t pid;
 	if (pipe(in) || pipe(out))
@@ -329,8 +334,8 @@ START_TEST(each_fault_ends_with_the_right_result_in_time)
 		ck_assert_msg(strstr(why.text, cases[_i].says) != NULL, "\"%s\" is not in \"%s\"",
 			      cases[_i].says, why.text);
 		ck_assert_str_ne(why.text, "");
-		ck_assert_msg(strstr(why.text, name) || rc == RC_EXISTS ||
-			      rc == RC_CONFLICT, "\"%s\" does not name the bucket", why.text);
+		ck_assert_msg(strstr(why.text, name) || rc == RC_EXISTS || rc == RC_CONFLICT,
+			      "\"%s\" does not name the bucket", why.text);
 	}
 	ck_assert_ptr_null(strstr(why.text, "SECRET"));
 	buf_release(&keys);
@@ -342,7 +347,8 @@ END_TEST
 /* Conditions that a server ignores are noticed, and looked after by ourselves. */
 START_TEST(a_server_that_ignores_conditions_is_known)
 {
-	struct object_store *s = opened("ignores-conditions"), *clean = opened("clean-ignores-conditions");
+	struct object_store *s = opened("ignores-conditions"),
+			    *clean = opened("clean-ignores-conditions");
 	struct object_s3_facts facts;
 	struct why why = { "" };
 	enum rc rc = object_s3_learn(s, true, &facts, &why);
@@ -351,7 +357,8 @@ START_TEST(a_server_that_ignores_conditions_is_known)
 	ck_assert_int_eq(facts.if_match, OBJECT_S3_NO);
 	ck_assert_int_eq(put(s, clean, "a", 10, &why), RC_EXISTS);
 	ck_assert_int_eq(put(s, clean, "new", 10, &why), RC_OK);
-	ck_assert_int_eq(object_replace(s, "a", "x", 1, "0123456789abcdef0123456789abcdef", NULL, &why),
+	ck_assert_int_eq(object_replace(s, "a", "x", 1, "0123456789abcdef0123456789abcdef", NULL,
+					&why),
 			 RC_CONFLICT);
 	object_free(&s);
 	object_free(&clean);

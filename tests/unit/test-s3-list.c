@@ -10,16 +10,19 @@
 
 #include "base/cleanup.h"
 
-#define HEAD "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" \
-	     "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+#define HEAD                                           \
+	"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" \
+	"<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
 #define TAIL "</ListBucketResult>"
 #define URL "<EncodingType>url</EncodingType>"
-#define MORE(token) "<IsTruncated>true</IsTruncated>" \
-		    "<NextContinuationToken>" token "</NextContinuationToken>"
+#define MORE(token)                       \
+	"<IsTruncated>true</IsTruncated>" \
+	"<NextContinuationToken>" token "</NextContinuationToken>"
 #define LAST "<IsTruncated>false</IsTruncated>"
-#define OBJECT(key) "<Contents><Key>" key "</Key><LastModified>2009-10-12T17:50:30.000Z" \
-		    "</LastModified><ETag>&quot;x&quot;</ETag><Size>434234</Size>" \
-		    "<Owner><ID>Key</ID></Owner></Contents>"
+#define OBJECT(key)                                                          \
+	"<Contents><Key>" key "</Key><LastModified>2009-10-12T17:50:30.000Z" \
+	"</LastModified><ETag>&quot;x&quot;</ETag><Size>434234</Size>"       \
+	"<Owner><ID>Key</ID></Owner></Contents>"
 #define PLAIN(prefix) "<CommonPrefixes><Prefix>" prefix "</Prefix></CommonPrefixes>"
 
 /* What was told, one after the other, between blanks; stop_after: how many before false. */
@@ -70,12 +73,14 @@ static void listed(const struct wanted *w, const char *const *pages, size_t n, e
 		struct s3_list *l;
 		struct why why = { "" };
 		bool more = true;
-		ck_assert_int_eq(s3_list_new(&l, w->prefix, w->cut, w->after, w->delimited, note, &told,
-					     &why), RC_OK);
+		ck_assert_int_eq(s3_list_new(&l, w->prefix, w->cut, w->after, w->delimited, note,
+					     &told, &why),
+				 RC_OK);
 		ck_assert_ptr_null(s3_list_token(l));
 		enum rc rc = RC_OK;
 		for (size_t i = 0; i < n; i++) {
-			ck_assert_msg(rc == RC_OK && more, "page %zu: %s %s", i, rc_name(rc), why.text);
+			ck_assert_msg(rc == RC_OK && more, "page %zu: %s %s", i, rc_name(rc),
+				      why.text);
 			rc = page(l, pages[i], piece, &more, &why);
 		}
 		ck_assert_msg(rc == want, "%s \"%s\", wanted %s, of\n%s", rc_name(rc), why.text,
@@ -89,7 +94,7 @@ static void listed(const struct wanted *w, const char *const *pages, size_t n, e
 		ck_assert_ptr_null(l);
 	}
 }
-#define LISTED(w, want, want_told, ...) \
+#define LISTED(w, want, want_told, ...)                 \
 	listed(w, (const char *const[]){ __VA_ARGS__ }, \
 	       ARRAY_SIZE(((const char *const[]){ __VA_ARGS__ })), want, want_told)
 
@@ -98,8 +103,9 @@ static const struct wanted below = { "p/a/", 2, NULL, true };
 
 START_TEST(an_empty_listing_tells_nothing)
 {
-	LISTED(&all, RC_OK, "", HEAD "<Name>b</Name><Prefix></Prefix><KeyCount>0</KeyCount>"
-	       "<MaxKeys>1000</MaxKeys>" LAST TAIL);
+	LISTED(&all, RC_OK, "",
+	       HEAD "<Name>b</Name><Prefix></Prefix><KeyCount>0</KeyCount>"
+		    "<MaxKeys>1000</MaxKeys>" LAST TAIL);
 	LISTED(&all, RC_OK, "", HEAD LAST TAIL "\n");
 }
 END_TEST
@@ -117,7 +123,7 @@ START_TEST(both_kinds_are_told_merged_in_byte_order_without_the_store_s_prefix)
 {
 	LISTED(&below, RC_OK, "a/b a/b/ a/b0 a/c/ a/d",
 	       HEAD "<Prefix>p/a/</Prefix>" MORE("t") OBJECT("p/a/b") OBJECT("p/a/b0")
-	       PLAIN("p/a/b/") TAIL,
+		       PLAIN("p/a/b/") TAIL,
 	       HEAD LAST PLAIN("p/a/c/") OBJECT("p/a/d") TAIL);
 }
 END_TEST
@@ -126,10 +132,10 @@ START_TEST(keys_are_decoded_where_the_server_says_that_it_encoded_them)
 {
 	LISTED(&all, RC_OK, "A+B A<b caf\xc3\xa9 d%20 ~*",
 	       HEAD LAST OBJECT("A%2BB") OBJECT("A%3cb") OBJECT("caf%C3%A9") OBJECT("d%2520")
-	       OBJECT("%7E*") URL TAIL);
+		       OBJECT("%7E*") URL TAIL);
 	LISTED(&all, RC_OK, "a b", HEAD URL LAST OBJECT("a+b") TAIL);
-	LISTED(&all, RC_OK, "A%2BB A&b a+b", HEAD LAST OBJECT("A%2BB") OBJECT("A&amp;b")
-	       OBJECT("a+b") TAIL);
+	LISTED(&all, RC_OK, "A%2BB A&b a+b",
+	       HEAD LAST OBJECT("A%2BB") OBJECT("A&amp;b") OBJECT("a+b") TAIL);
 	/* the order is that of the decoded bytes */
 	LISTED(&all, RC_OK, "a~ a\xc3\xa9", HEAD URL LAST OBJECT("a~") OBJECT("a%C3%A9") TAIL);
 	LISTED(&all, RC_CORRUPT, "", HEAD URL LAST OBJECT("a%C3%A9") OBJECT("a~") TAIL);
@@ -148,7 +154,7 @@ START_TEST(what_is_no_key_of_a_store_is_not_told)
 {
 	LISTED(&all, RC_OK, "a a/b z",
 	       HEAD LAST OBJECT(".evfs/probe") OBJECT("/x") OBJECT("a") OBJECT("a/") OBJECT("a/./b")
-	       OBJECT("a//b") OBJECT("a/b") OBJECT("a/b/../c") OBJECT("z") TAIL);
+		       OBJECT("a//b") OBJECT("a/b") OBJECT("a/b/../c") OBJECT("z") TAIL);
 	LISTED(&below, RC_OK, "a/x", HEAD LAST OBJECT("p/a/") PLAIN("p/a//") OBJECT("p/a/x") TAIL);
 	struct wanted own = { "p/.evfs/", 2, NULL, false };
 	LISTED(&own, RC_OK, ".evfs/probe", HEAD LAST OBJECT("p/.evfs/probe") TAIL);
@@ -180,7 +186,8 @@ START_TEST(a_page_that_repeats_is_refused)
 	       HEAD LAST OBJECT("b") OBJECT("c") TAIL);
 	LISTED(&all, RC_CORRUPT, "a", HEAD MORE("t1") OBJECT("a") TAIL,
 	       HEAD MORE("t1") OBJECT("b") TAIL);
-	LISTED(&below, RC_CORRUPT, "a/a/ a/b/", HEAD MORE("t1") PLAIN("p/a/a/") PLAIN("p/a/b/") TAIL,
+	LISTED(&below, RC_CORRUPT, "a/a/ a/b/",
+	       HEAD MORE("t1") PLAIN("p/a/a/") PLAIN("p/a/b/") TAIL,
 	       HEAD MORE("t2") PLAIN("p/a/a/") PLAIN("p/a/b/") TAIL);
 }
 END_TEST
@@ -190,12 +197,13 @@ START_TEST(a_page_that_lies_about_its_end_is_refused)
 	LISTED(&all, RC_CORRUPT, "", HEAD OBJECT("a") TAIL);
 	LISTED(&all, RC_CORRUPT, "", HEAD "<IsTruncated>true</IsTruncated>" OBJECT("a") TAIL);
 	LISTED(&all, RC_CORRUPT, "", HEAD "<IsTruncated>maybe</IsTruncated>" OBJECT("a") TAIL);
-	LISTED(&all, RC_CORRUPT, "", HEAD LAST OBJECT("a")
-	       "<NextContinuationToken>t</NextContinuationToken>" TAIL);
+	LISTED(&all, RC_CORRUPT, "",
+	       HEAD LAST OBJECT("a") "<NextContinuationToken>t</NextContinuationToken>" TAIL);
 	LISTED(&all, RC_CORRUPT, "", HEAD LAST "<KeyCount>2</KeyCount>" OBJECT("a") TAIL);
 	/* some servers count objects only */
 	struct wanted top = { "", 0, NULL, true };
-	LISTED(&top, RC_OK, "a b/", HEAD LAST "<KeyCount>1</KeyCount>" OBJECT("a") PLAIN("b/") TAIL);
+	LISTED(&top, RC_OK, "a b/",
+	       HEAD LAST "<KeyCount>1</KeyCount>" OBJECT("a") PLAIN("b/") TAIL);
 }
 END_TEST
 
@@ -241,20 +249,24 @@ START_TEST(an_entry_must_be_whole)
 {
 	LISTED(&all, RC_CORRUPT, "", HEAD LAST "<Contents><Size>1</Size></Contents>" TAIL);
 	LISTED(&all, RC_CORRUPT, "", HEAD LAST "<Contents><Key></Key></Contents>" TAIL);
-	LISTED(&all, RC_CORRUPT, "", HEAD LAST "<Contents><Key>a</Key><Key>b</Key></Contents>" TAIL);
-	LISTED(&all, RC_CORRUPT, "", HEAD LAST "<Contents><Key>a</Key><Size>-1</Size></Contents>" TAIL);
-	LISTED(&all, RC_CORRUPT, "", HEAD LAST "<Contents><Key>a</Key><LastModified>now"
-	       "</LastModified></Contents>" TAIL);
+	LISTED(&all, RC_CORRUPT, "",
+	       HEAD LAST "<Contents><Key>a</Key><Key>b</Key></Contents>" TAIL);
+	LISTED(&all, RC_CORRUPT, "",
+	       HEAD LAST "<Contents><Key>a</Key><Size>-1</Size></Contents>" TAIL);
+	LISTED(&all, RC_CORRUPT, "",
+	       HEAD LAST "<Contents><Key>a</Key><LastModified>now"
+			 "</LastModified></Contents>" TAIL);
 }
 END_TEST
 
 START_TEST(a_document_type_is_refused)
 {
 	LISTED(&all, RC_CORRUPT, "", "<!DOCTYPE x>" HEAD LAST TAIL);
-	LISTED(&all, RC_CORRUPT, "", "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;'>]>"
+	LISTED(&all, RC_CORRUPT, "",
+	       "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;'>]>"
 	       "<ListBucketResult>" LAST OBJECT("&b;") TAIL);
-	LISTED(&all, RC_CORRUPT, "", "<!DOCTYPE x SYSTEM \"file:///etc/passwd\"><ListBucketResult>"
-	       LAST TAIL);
+	LISTED(&all, RC_CORRUPT, "",
+	       "<!DOCTYPE x SYSTEM \"file:///etc/passwd\"><ListBucketResult>" LAST TAIL);
 }
 END_TEST
 
@@ -262,9 +274,11 @@ START_TEST(other_documents_are_refused)
 {
 	LISTED(&all, RC_CORRUPT, "", "<html><body>It works</body></html>");
 	LISTED(&all, RC_CORRUPT, "", "{}");
-	LISTED(&all, RC_CORRUPT, "", HEAD LAST "<a><b><c><d><e><f><g><h/></g></f></e></d></c></b></a>" TAIL);
+	LISTED(&all, RC_CORRUPT, "",
+	       HEAD LAST "<a><b><c><d><e><f><g><h/></g></f></e></d></c></b></a>" TAIL);
 	LISTED(&all, RC_CORRUPT, "", HEAD "<IsTruncated>false</IsTruncatd>" TAIL);
-	LISTED(&all, RC_TEMPORARY, "", "<Error><Code>InternalError</Code><Message>m</Message></Error>");
+	LISTED(&all, RC_TEMPORARY, "",
+	       "<Error><Code>InternalError</Code><Message>m</Message></Error>");
 	LISTED(&all, RC_TEMPORARY, "", "<Error><Code>SlowDown</Code></Error>");
 	LISTED(&all, RC_DENIED, "", "<Error><Code>AccessDenied</Code></Error>");
 	LISTED(&all, RC_TEMPORARY, "", "<Error/>");
@@ -319,6 +333,32 @@ START_TEST(a_page_that_did_not_end_well_is_asked_for_again)
 }
 END_TEST
 
+START_TEST(a_listing_that_begins_anew_tells_what_was_not_told_yet)
+{
+	_cleanup_(told_release) struct told told = { .text = BUF_INIT };
+	struct s3_list *l;
+	struct why why = { "" };
+	bool more;
+	ck_assert_int_eq(s3_list_new(&l, "", 0, "b/1", false, note, &told, &why), RC_OK);
+	s3_list_again(l);
+	ck_assert_int_eq(page(l, HEAD MORE("t") OBJECT("a") OBJECT("b/1") OBJECT("b/2") TAIL, 10,
+			      &more, &why),
+			 RC_OK);
+	ck_assert_str_eq(buf_text(&told.text), "b/2");
+	ck_assert_str_eq(s3_list_token(l), "t");
+	s3_list_again(l);
+	ck_assert_ptr_null(s3_list_token(l));
+	ck_assert_int_eq(page(l, HEAD MORE("u") OBJECT("a") TAIL, 10, &more, &why), RC_OK);
+	ck_assert(more);
+	/* still held against what came before in this pass */
+	ck_assert_int_eq(page(l, HEAD LAST OBJECT("a") TAIL, 10, &more, &why), RC_CORRUPT);
+	ck_assert_int_eq(page(l, HEAD LAST OBJECT("b/2") OBJECT("c") TAIL, 10, &more, &why), RC_OK);
+	ck_assert(!more);
+	ck_assert_str_eq(buf_text(&told.text), "b/2 c");
+	s3_list_free(&l);
+}
+END_TEST
+
 START_TEST(a_listing_that_is_told_to_stop_stops)
 {
 	_cleanup_(told_release) struct told told = { .text = BUF_INIT, .stop_after = 2 };
@@ -326,7 +366,8 @@ START_TEST(a_listing_that_is_told_to_stop_stops)
 	struct why why = { "" };
 	bool more;
 	ck_assert_int_eq(s3_list_new(&l, "", 0, NULL, false, note, &told, &why), RC_OK);
-	ck_assert_int_eq(page(l, HEAD LAST OBJECT("a") OBJECT("b") OBJECT("c") TAIL, 1000, &more, &why),
+	ck_assert_int_eq(page(l, HEAD LAST OBJECT("a") OBJECT("b") OBJECT("c") TAIL, 1000, &more,
+			      &why),
 			 RC_CANCELLED);
 	ck_assert_str_eq(buf_text(&told.text), "a b");
 	s3_list_free(&l);
@@ -389,6 +430,7 @@ int main(void)
 	tcase_add_test(tc, other_documents_are_refused);
 	tcase_add_test(tc, a_body_that_ends_early_is_temporary_and_tells_nothing);
 	tcase_add_test(tc, a_page_that_did_not_end_well_is_asked_for_again);
+	tcase_add_test(tc, a_listing_that_begins_anew_tells_what_was_not_told_yet);
 	tcase_add_test(tc, a_listing_that_is_told_to_stop_stops);
 	tcase_add_test(tc, a_body_without_an_end_is_cut_off);
 	suite_add_tcase(suite, tc);
