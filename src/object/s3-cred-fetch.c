@@ -26,8 +26,8 @@
 #include "object/s3-error.h"
 #include "object/s3-sign.h"
 
-#define TOKEN_MAX (64u << 10)	/* of a token file */
-#define FIELD_MAX (32u << 10)	/* of one field of an answer */
+#define TOKEN_MAX (64u << 10) /* of a token file */
+#define FIELD_MAX (32u << 10) /* of one field of an answer */
 
 /* The fields of an answer, wiped when done with. */
 struct answer {
@@ -51,9 +51,10 @@ static enum rc set_from(struct answer *a, const char *url, struct s3_cred_set *o
 	if (!a->access || !a->secret || !*a->access || !*a->secret)
 		return rc_fail(RC_TEMPORARY, why, "%s gave no credentials%s%.60s", url,
 			       a->code ? ": " : "", a->code ? a->code : "");
-	if (a->expiration && time_parse(a->expiration, strlen(a->expiration), &until, NULL) != RC_OK)
-		return rc_fail(RC_TEMPORARY, why, "%s gave credentials that expire at \"%.40s\"", url,
-			       a->expiration);
+	if (a->expiration &&
+	    time_parse(a->expiration, strlen(a->expiration), &until, NULL) != RC_OK)
+		return rc_fail(RC_TEMPORARY, why, "%s gave credentials that expire at \"%.40s\"",
+			       url, a->expiration);
 	if (s3_cred_set_fill(&set, TAKE_PTR(a->access), TAKE_PTR(a->secret), TAKE_PTR(a->token),
 			     NULL) != RC_OK)
 		return rc_fail(RC_TEMPORARY, why, "%s gave credentials that can't be sent", url);
@@ -128,9 +129,10 @@ static enum rc refused(long status, const char *url, const char *code, const cha
 		       struct why *why)
 {
 	enum rc rc = status >= 400 && status < 500 && status != 408 && status != 429 ? RC_DENIED
-										      : RC_TEMPORARY;
-	return rc_fail(rc, why, "%s answers %ld%s%.60s%s%.200s", url, status, code && *code ? " " : "",
-		       code ? code : "", message && *message ? ": " : "", message ? message : "");
+										     : RC_TEMPORARY;
+	return rc_fail(rc, why, "%s answers %ld%s%.60s%s%.200s", url, status,
+		       code && *code ? " " : "", code ? code : "", message && *message ? ": " : "",
+		       message ? message : "");
 }
 
 static enum rc set_from_json(long status, const struct buf *body, const char *url,
@@ -147,7 +149,7 @@ static enum rc set_from_json(long status, const struct buf *body, const char *ur
 
 enum rc s3_cred_fetch_allowed(const char *url, struct why *why)
 {
-	static const char *const hosts[] = { "localhost",	"[::1]", "169.254.170.2",
+	static const char *const hosts[] = { "localhost", "[::1]", "169.254.170.2",
 					     "169.254.170.23", "[fd00:ec2::23]" };
 	CURLU *u = curl_url();
 	char *scheme = NULL, *host = NULL;
@@ -168,8 +170,9 @@ enum rc s3_cred_fetch_allowed(const char *url, struct why *why)
 	curl_url_cleanup(u);
 	return allowed ? RC_OK
 		       : rc_fail(RC_INVALID, why,
-				 "AWS_CONTAINER_CREDENTIALS_FULL_URI: \"%s\" is neither https nor of "
-				 "this machine", url);
+				 "AWS_CONTAINER_CREDENTIALS_FULL_URI: \"%s\" is neither https nor "
+				 "of this machine",
+				 url);
 }
 
 static void wipep(char **text)
@@ -212,8 +215,9 @@ enum rc s3_cred_fetch_container(const struct s3_cred_place *place, struct s3_cre
 static bool role_name(const struct buf *body, char out[129])
 {
 	size_t n = strcspn(buf_text(body), "\r\n");
-	if (!n || n > 128 || strspn(buf_text(body), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-						     "0123456789+=,.@_-") < n)
+	if (!n || n > 128 ||
+	    strspn(buf_text(body), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789+=,.@_-") < n)
 		return false;
 	memcpy(out, buf_text(body), n);
 	out[n] = '\0';
@@ -254,9 +258,11 @@ enum rc s3_cred_fetch_instance(const struct s3_cred_place *place, struct s3_cred
 	if (rc != RC_OK)
 		return rc;
 	if (status != 200 || !role_name(&name, role))
-		return refused(status, url, NULL, status == 404 || status == 200 ? "no role" : NULL, why);
+		return refused(status, url, NULL, status == 404 || status == 200 ? "no role" : NULL,
+			       why);
 
-	snprintf(url, sizeof(url), "%s/latest/meta-data/iam/security-credentials/%s", place->url, role);
+	snprintf(url, sizeof(url), "%s/latest/meta-data/iam/security-credentials/%s", place->url,
+		 role);
 	rc = s3_cred_http(&r, &status, &body, why);
 	return rc == RC_OK ? set_from_json(status, &body, url, out, why) : rc;
 }
@@ -265,7 +271,7 @@ enum rc s3_cred_fetch_instance(const struct s3_cred_place *place, struct s3_cred
 
 struct parse {
 	XML_Parser xml;
-	int depth, inside;	/* inside: the depth of the Credentials element's children, 0 outside */
+	int depth, inside; /* inside: the depth of the Credentials element's children, 0 outside */
 	char **field;
 	struct buf text;
 	struct answer a;
@@ -360,7 +366,8 @@ enum rc s3_cred_fetch_web(const struct s3_cred_place *place, struct s3_cred_set 
 	_cleanup_(wipep) char *token = read_token(place->token_file, why);
 	if (!token)
 		return RC_TEMPORARY;
-	buf_reserve(&form, 3 * (strlen(token) + strlen(place->role) + strlen(place->session)) + 256);
+	buf_reserve(&form,
+		    3 * (strlen(token) + strlen(place->role) + strlen(place->session)) + 256);
 	s3_sign_query_add(&form, "Action", "AssumeRoleWithWebIdentity");
 	s3_sign_query_add(&form, "Version", "2011-06-15");
 	s3_sign_query_add(&form, "RoleArn", place->role);

@@ -11,8 +11,8 @@
 
 /* What one place gave. */
 struct s3_cred_set {
-	char *access, *secret, *token;	/* token NULL: none */
-	int64_t expires_us;		/* wall clock; 0: never */
+	char *access, *secret, *token; /* token NULL: none */
+	int64_t expires_us; /* wall clock; 0: never */
 };
 /* Wipe and free. */
 void s3_cred_set_release(struct s3_cred_set *set);
@@ -23,9 +23,9 @@ enum rc s3_cred_set_fill(struct s3_cred_set *set, char *access, char *secret, ch
 
 /* Where to fetch. The texts that a kind does not need are NULL. */
 struct s3_cred_place {
-	char *url;		/* of the token service, of the container's document, of the instance's service */
-	char *role, *session;	/* web identity */
-	char *token, *token_file;	/* web identity, container: read anew for each fetch */
+	char *url; /* of the token service, the container's document, the instance's service */
+	char *role, *session; /* web identity */
+	char *token, *token_file; /* web identity, container: read anew for each fetch */
 	char *ca_file;
 	uint64_t timeout_ms;
 };
@@ -33,12 +33,12 @@ struct s3_cred_place {
 /* s3-cred-profile.c: what a profile says. All NULL: nothing about credentials. */
 struct s3_cred_profile {
 	char *access, *secret, *token, *role, *token_file, *session;
-	char *file;		/* that said it */
-	bool found;		/* the profile is there */
+	char *file; /* that said it */
+	bool found; /* the profile is there */
 };
 /* RC_INVALID: a file that can't be read, or says something that is not supported (why names it). */
-enum rc s3_cred_profile_read(const char *name, struct s3_cred_profile *out,
-			     struct why *why) _must_check_;
+enum rc s3_cred_profile_read(const char *name, struct s3_cred_profile *out, struct why *why)
+	_must_check_;
 void s3_cred_profile_release(struct s3_cred_profile *p);
 
 /* s3-cred-fetch.c. RC_TEMPORARY; RC_DENIED: the service refuses. */
@@ -54,15 +54,15 @@ enum rc s3_cred_fetch_allowed(const char *url, struct why *why) _must_check_;
 /* s3-cred-http.c: one small request in the calling thread. */
 struct s3_cred_http {
 	const char *method, *url;
-	const char *headers[2];	/* "name: value" */
-	const char *body;	/* a form; NULL: none */
-	bool direct;		/* through no proxy */
+	const char *headers[2]; /* "name: value" */
+	const char *body; /* a form; NULL: none */
+	bool direct; /* through no proxy */
 	const char *ca_file;
-	uint64_t deadline_ms;	/* clock_boot_ms */
+	uint64_t deadline_ms; /* clock_boot_ms */
 };
-/* status and body (at most 128 KiB, for s3_cred_http_release) on RC_OK, whatever the status. RC_TEMPORARY. */
-enum rc s3_cred_http(const struct s3_cred_http *r, long *status, struct buf *body,
-		     struct why *why) _must_check_;
+/* status and body (at most 128 KiB, to be released) on RC_OK, whatever the status. RC_TEMPORARY. */
+enum rc s3_cred_http(const struct s3_cred_http *r, long *status, struct buf *body, struct why *why)
+	_must_check_;
 /* Wipe and free. */
 void s3_cred_http_release(struct buf *body);
 

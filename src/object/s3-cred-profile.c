@@ -34,7 +34,7 @@ static const struct {
 
 void s3_cred_profile_release(struct s3_cred_profile *p)
 {
-	char **all[] = { &p->access, &p->secret, &p->token, &p->role,
+	char **all[] = { &p->access,	 &p->secret,  &p->token, &p->role,
 			 &p->token_file, &p->session, &p->file };
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		s3_cred_wipe(all[i]);
@@ -99,7 +99,7 @@ static enum rc take(struct s3_cred_profile *p, const char *key, const char *valu
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		if (strcasecmp(key, known[i].key) != 0)
 			continue;
-		/* the keys are one file's: never one's id with another's secret; the last of a file counts */
+		/* the keys are of one file: never one's id with another's secret */
 		if ((known[i].secret && has_keys) || !*value)
 			return RC_OK;
 		s3_cred_wipe(known[i].to);
@@ -127,8 +127,8 @@ static void linep(char **line)
 	}
 }
 
-static enum rc read_file(const char *path, bool config, const char *name,
-			 struct s3_cred_profile *p, const char **refused, struct why *why)
+static enum rc read_file(const char *path, bool config, const char *name, struct s3_cred_profile *p,
+			 const char **refused, struct why *why)
 {
 	_cleanup_(closefp) FILE *f = fopen(path, "re");
 	if (!f && (errno == ENOENT || errno == ENOTDIR))
@@ -202,12 +202,13 @@ enum rc s3_cred_profile_read(const char *name, struct s3_cred_profile *out, stru
 	if (rc != RC_OK)
 		return rc;
 	if ((p.access && !p.secret) || (p.secret && !p.access))
-		return rc_fail(RC_INVALID, why, "the profile \"%s\" in \"%s\" has no %s", name, p.file,
-			       p.access ? "aws_secret_access_key" : "aws_access_key_id");
+		return rc_fail(RC_INVALID, why, "the profile \"%s\" in \"%s\" has no %s", name,
+			       p.file, p.access ? "aws_secret_access_key" : "aws_access_key_id");
 	bool has_web = p.role && p.token_file;
 	if (refused && !has_web && (!p.access || p.role))
-		return rc_fail(RC_INVALID, why, "the profile \"%s\" in \"%s\" wants %s: not supported",
-			       name, p.file, refused);
+		return rc_fail(RC_INVALID, why,
+			       "the profile \"%s\" in \"%s\" wants %s: not supported", name, p.file,
+			       refused);
 	if (!p.access && !has_web && (p.role || p.token_file))
 		return rc_fail(RC_INVALID, why, "the profile \"%s\" has %s", name,
 			       p.role ? "a role_arn, but no web_identity_token_file"

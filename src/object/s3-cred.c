@@ -2,8 +2,8 @@
 /*
  * s3-cred.c - credentials for S3: which place they come from, and when to go there again.
  *
- * One thread at a time goes there, without the lock; the others sign with the set that they have, as
- * long as it is valid, and wait only where there is none.
+ * One thread at a time goes there, without the lock; the others sign with the set that they have,
+ * as long as it is valid, and wait only where there is none.
  */
 #include "config.h"
 #include "object/s3-cred.h"
@@ -21,11 +21,12 @@
 #include "base/clock.h"
 #include "object/s3-cred-private.h"
 
-#define AHEAD_US (300 * INT64_C(1000000))	/* fetch so long before they expire */
-#define LEAST_US (60 * INT64_C(1000000))	/* what was just fetched is good for that, whatever it says */
-#define AGAIN_MS 1000				/* between two attempts */
-#define SHORT_MS 5000				/* the same where each brings what ends soon */
-#define CALM_MS 20000				/* after one that failed, while the old ones are good */
+#define AHEAD_US (300 * INT64_C(1000000)) /* fetch so long before they expire */
+#define LEAST_US \
+	(60 * INT64_C(1000000)) /* what was just fetched is good for that, whatever it says */
+#define AGAIN_MS 1000 /* between two attempts */
+#define SHORT_MS 5000 /* the same where each brings what ends soon */
+#define CALM_MS 20000 /* after one that failed, while the old ones are good */
 #define TIMEOUT_MS 5000
 #define CONTAINER_URL "http://169.254.170.2"
 #define INSTANCE_URL "http://169.254.169.254"
@@ -36,18 +37,18 @@ enum source { GIVEN, ENVIRONMENT, WEB, PROFILE, CONTAINER, INSTANCE };
 struct s3_cred {
 	/* never changes */
 	enum source source;
-	char *text;		/* of the source */
+	char *text; /* of the source */
 	char *profile;
 	struct s3_cred_place place;
 
-	pthread_mutex_t lock;	/* guards what follows */
+	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t changed;
 	struct s3_cred_set set;
-	uint64_t generation;	/* of the set; 0: none yet */
-	bool refused;		/* the server does not take this set */
+	uint64_t generation; /* of the set; 0: none yet */
+	bool refused; /* the server does not take this set */
 	bool fetching;
-	uint64_t tried_ms;	/* when the last attempt ended; 0: none yet */
-	enum rc rc;		/* of the last attempt */
+	uint64_t tried_ms; /* when the last attempt ended; 0: none yet */
+	enum rc rc; /* of the last attempt */
 	struct why why;
 };
 
@@ -87,12 +88,12 @@ enum rc s3_cred_set_fill(struct s3_cred_set *set, char *access, char *secret, ch
 		s3_cred_wipe(&set->token);
 	if (!access || !secret)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for credentials");
-	const char *bad = !is_usable(access, true)			 ? "access key id"
-			  : !is_usable(secret, false)			 ? "secret access key"
+	const char *bad = !is_usable(access, true)		       ? "access key id"
+			  : !is_usable(secret, false)		       ? "secret access key"
 			  : set->token && !is_usable(set->token, true) ? "session token"
 								       : NULL;
-	return bad ? rc_fail(RC_INVALID, why, "the %s is empty or has a character that none can have",
-			     bad)
+	return bad ? rc_fail(RC_INVALID, why,
+			     "the %s is empty or has a character that none can have", bad)
 		   : RC_OK;
 }
 
@@ -189,7 +190,8 @@ static enum rc use_container(struct s3_cred *c, struct why *why)
 		c->place.url = strdup(full);
 	}
 	if (token && strpbrk(token, "\r\n"))
-		return rc_fail(RC_INVALID, why, "AWS_CONTAINER_AUTHORIZATION_TOKEN has several lines");
+		return rc_fail(RC_INVALID, why,
+			       "AWS_CONTAINER_AUTHORIZATION_TOKEN has several lines");
 	c->place.token_file = file ? strdup(file) : NULL;
 	c->place.token = token ? strdup(token) : NULL;
 	if (!c->place.url || (file && !c->place.token_file) || (token && !c->place.token) ||
@@ -211,7 +213,8 @@ static bool is_instance(void)
 		if (!f)
 			continue;
 		if (fgets(text, sizeof(text), f))
-			yes = strcasestr(text, "amazon") || (i == 2 && !strncasecmp(text, "ec2", 3));
+			yes = strcasestr(text, "amazon") ||
+			      (i == 2 && !strncasecmp(text, "ec2", 3));
 		fclose(f);
 	}
 	return yes;
@@ -235,7 +238,8 @@ static enum rc use_instance(struct s3_cred *c, struct why *why)
 /* What is configured, in the order of the header. */
 static enum rc choose(struct s3_cred *c, const struct s3_cred_options *o, struct why *why)
 {
-	const char *access = setting("AWS_ACCESS_KEY_ID"), *secret = setting("AWS_SECRET_ACCESS_KEY");
+	const char *access = setting("AWS_ACCESS_KEY_ID"),
+		   *secret = setting("AWS_SECRET_ACCESS_KEY");
 	const char *token_file = setting("AWS_WEB_IDENTITY_TOKEN_FILE");
 	const char *role = setting("AWS_ROLE_ARN");
 
@@ -262,7 +266,8 @@ static enum rc choose(struct s3_cred *c, const struct s3_cred_options *o, struct
 		return use_keys(c, access, secret, setting("AWS_SESSION_TOKEN"), why);
 	}
 	if (token_file && !role)
-		return rc_fail(RC_INVALID, why, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but not AWS_ROLE_ARN");
+		return rc_fail(RC_INVALID, why,
+			       "AWS_WEB_IDENTITY_TOKEN_FILE is set, but not AWS_ROLE_ARN");
 	if (token_file)
 		return use_web(c, role, token_file, setting("AWS_ROLE_SESSION_NAME"),
 			       "AWS_WEB_IDENTITY_TOKEN_FILE", why);
@@ -276,7 +281,8 @@ static enum rc choose(struct s3_cred *c, const struct s3_cred_options *o, struct
 	if (rc != RC_OK)
 		return rc;
 	if (name && !p.found)
-		return rc_fail(RC_INVALID, why, "there is no profile \"%s\" in the AWS files", name);
+		return rc_fail(RC_INVALID, why, "there is no profile \"%s\" in the AWS files",
+			       name);
 	if (p.access || p.role)
 		return use_profile(c, &p, why);
 
@@ -286,10 +292,12 @@ static enum rc choose(struct s3_cred *c, const struct s3_cred_options *o, struct
 	if (!is_on("AWS_EC2_METADATA_DISABLED") &&
 	    (setting("AWS_EC2_METADATA_SERVICE_ENDPOINT") || is_instance()))
 		return use_instance(c, why);
-	return rc_fail(RC_DENIED, why,
-		       "no credentials: not given, not in AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, "
-		       "the profile \"%s\", AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, and this "
-		       "is no instance with a role", c->profile);
+	return rc_fail(
+		RC_DENIED, why,
+		"no credentials: not given, not in AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, "
+		"the profile \"%s\", AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, and this "
+		"is no instance with a role",
+		c->profile);
 }
 
 enum rc s3_cred_new(struct s3_cred **out, const struct s3_cred_options *o, struct why *why)
@@ -416,7 +424,8 @@ enum rc s3_cred_get(struct s3_cred *c, struct s3_key *out, struct why *why)
 		if (tried || early) {
 			if (!good)
 				rc = rc_fail(c->rc == RC_OK ? RC_TEMPORARY : c->rc, why, "%s",
-					     c->rc == RC_OK ? "the credentials are refused" : c->why.text);
+					     c->rc == RC_OK ? "the credentials are refused"
+							    : c->why.text);
 			break;
 		}
 		attempt_locked(c);

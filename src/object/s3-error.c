@@ -14,21 +14,21 @@
 
 /* What happened, whatever was asked. */
 enum kind {
-	MISSING,	/* no such key */
-	NO_BUCKET,	/* no such bucket: says nothing about a key */
-	TAKEN,		/* the bucket is there already */
-	CONDITION,	/* If-Match or If-None-Match did not hold */
-	DENIED,		/* and nothing that we can do helps */
-	KEYS,		/* the credentials are not, or no longer, good */
-	SKEW,		/* the clocks differ too much */
-	BUSY,		/* surely nothing happened; later it may work */
-	UNKNOWN,	/* it may have happened */
-	REGION,		/* the bucket is elsewhere; the answer says where */
-	MOVED,		/* as REGION, for the moment */
+	MISSING, /* no such key */
+	NO_BUCKET, /* no such bucket: says nothing about a key */
+	TAKEN, /* the bucket is there already */
+	CONDITION, /* If-Match or If-None-Match did not hold */
+	DENIED, /* and nothing that we can do helps */
+	KEYS, /* the credentials are not, or no longer, good */
+	SKEW, /* the clocks differ too much */
+	BUSY, /* surely nothing happened; later it may work */
+	UNKNOWN, /* it may have happened */
+	REGION, /* the bucket is elsewhere; the answer says where */
+	MOVED, /* as REGION, for the moment */
 	FULL,
 	LARGE,
-	WRONG,		/* the request itself; repeating it is useless */
-	AUTH,		/* refused without a reason (HEAD has no body): any of KEYS, SKEW, REGION, DENIED */
+	WRONG, /* the request itself; repeating it is useless */
+	AUTH, /* refused without a reason (HEAD has no body): any of KEYS, SKEW, REGION, DENIED */
 };
 
 /* By S3 code. Not here: by the status. */
@@ -57,24 +57,24 @@ static const struct {
 	{ "ExpiredToken", KEYS },
 	{ "TokenRefreshRequired", KEYS },
 	{ "InvalidToken", KEYS },
-	{ "InvalidTokenId", KEYS },	/* MinIO */
+	{ "InvalidTokenId", KEYS }, /* MinIO */
 	{ "InvalidClientTokenId", KEYS },
 	{ "RequestTimeTooSkewed", SKEW },
 	{ "RequestExpired", SKEW },
 	{ "SlowDown", BUSY },
 	{ "ServiceUnavailable", BUSY },
-	{ "ServerBusy", BUSY },		/* MinIO */
-	{ "TooManyRequests", BUSY },	/* MinIO */
+	{ "ServerBusy", BUSY }, /* MinIO */
+	{ "TooManyRequests", BUSY }, /* MinIO */
 	{ "BandwidthLimitExceeded", BUSY },
 	{ "XMinioServerNotInitialized", BUSY },
 	{ "XMinioIAMNotInitialized", BUSY },
 	{ "XMinioBucketMetadataNotInitialized", BUSY },
-	{ "BadDigest", BUSY },		/* damaged on the way */
+	{ "BadDigest", BUSY }, /* damaged on the way */
 	{ "IncompleteBody", BUSY },
 	{ "XAmzContentSHA256Mismatch", BUSY },
 	{ "XAmzContentChecksumMismatch", BUSY },
 	{ "InternalError", UNKNOWN },
-	{ "SlowDownWrite", UNKNOWN },	/* MinIO: too few disks answered, some did */
+	{ "SlowDownWrite", UNKNOWN }, /* MinIO: too few disks answered, some did */
 	{ "SlowDownRead", UNKNOWN },
 	{ "XMinioBackendDown", UNKNOWN },
 	{ "ClientDisconnected", UNKNOWN },
@@ -86,13 +86,13 @@ static const struct {
 	{ "TemporaryRedirect", MOVED },
 	{ "Redirect", MOVED },
 	{ "XMinioStorageFull", FULL },
-	{ "InsufficientStorage", FULL },	/* versitygw */
-	{ "QuotaExceeded", FULL },		/* Ceph, versitygw: status 403 */
+	{ "InsufficientStorage", FULL }, /* versitygw */
+	{ "QuotaExceeded", FULL }, /* Ceph, versitygw: status 403 */
 	{ "XMinioAdminBucketQuotaExceeded", FULL },
 	{ "EntityTooLarge", LARGE },
 	{ "MaxMessageLengthExceeded", LARGE },
 	{ "KeyTooLongError", WRONG },
-	{ "ObjectParentIsFile", WRONG },	/* versitygw, status 409 */
+	{ "ObjectParentIsFile", WRONG }, /* versitygw, status 409 */
 	{ "ExistingObjectIsDirectory", WRONG },
 	{ "NotImplemented", WRONG },
 };
@@ -146,7 +146,7 @@ static enum kind kind_of(int status, const char *code)
 		if (!strcmp(code, codes[i].code))
 			return codes[i].kind;
 	}
-	/* who says 404 with a word of his own is perhaps no S3 server: no proof that the key is free */
+	/* 404 with another word may come from no S3 server: no proof that the key is free */
 	if (status == 404 && *code && strncmp(code, "NoSuch", 6) != 0)
 		return NO_BUCKET;
 	return kind_of_status(status, !*code);
@@ -227,8 +227,8 @@ void s3_error_judge(enum s3_what what, int status, const char *code, struct s3_v
 
 struct parse {
 	XML_Parser xml;
-	int depth, top;		/* top: the depth of the Error element's children, 0 before it */
-	char *field;		/* where text goes now; NULL: nowhere */
+	int depth, top; /* top: the depth of the Error element's children, 0 before it */
+	char *field; /* where text goes now; NULL: nowhere */
 	size_t size, used;
 	struct s3_error e;
 };
@@ -247,8 +247,8 @@ static void XMLCALL on_start(void *arg, const XML_Char *name, const XML_Char **a
 	(void)attributes;
 	p->depth++;
 	p->field = NULL;
-	if (p->depth > DEPTH_MAX || (p->depth == 1 && strcmp(name, "Error") != 0 &&
-				     strcmp(name, "ErrorResponse") != 0)) {
+	if (p->depth > DEPTH_MAX ||
+	    (p->depth == 1 && strcmp(name, "Error") != 0 && strcmp(name, "ErrorResponse") != 0)) {
 		XML_StopParser(p->xml, XML_FALSE);
 		return;
 	}

@@ -212,7 +212,8 @@ static void take_text(struct s3_list_page *p)
 	case TRUNCATED:
 		p->truncated = !strcasecmp(text, "true");
 		if (!p->truncated && strcasecmp(text, "false") != 0)
-			stop(p, RC_CORRUPT, "a page of a listing does not say whether it is the last");
+			stop(p, RC_CORRUPT,
+			     "a page of a listing does not say whether it is the last");
 		break;
 	case TOKEN:
 		buf_reset(&p->next);
@@ -325,7 +326,8 @@ static enum rc parse(struct s3_list_page *p, const char *data, size_t len, bool 
 		if (last && is_early(error))
 			p->rc = rc_fail(RC_TEMPORARY, &p->why, "a page of a listing ends early");
 		else
-			p->rc = rc_fail(RC_CORRUPT, &p->why, "the answer to a listing is no XML: %s",
+			p->rc = rc_fail(RC_CORRUPT, &p->why,
+					"the answer to a listing is no XML: %s",
 					XML_ErrorString(error));
 	}
 	return p->rc == RC_OK ? RC_OK : rc_fail(p->rc, why, "%s", p->why.text);

@@ -32,7 +32,7 @@ struct part {
 	size_t len;
 };
 
-/* ctx was initialised once with the digest: NULL takes it again, without looking the algorithm up. */
+/* ctx was initialised with the digest: NULL takes it again, without looking the algorithm up. */
 static bool hash(EVP_MD_CTX *ctx, const struct part *parts, size_t n, unsigned char out[HASH_LEN])
 {
 	if (EVP_DigestInit_ex(ctx, NULL, NULL) != 1)

@@ -27,7 +27,7 @@
 
 /* What it answers, by request line; status 0: it hangs up. */
 struct reply {
-	const char *request;	/* the beginning of "GET /path HTTP/1.1" */
+	const char *request; /* the beginning of "GET /path HTTP/1.1" */
 	int status;
 	char body[2048];
 };
@@ -35,10 +35,10 @@ struct reply {
 static struct {
 	int fd;
 	pthread_t thread;
-	pthread_mutex_t lock;	/* guards what follows */
+	pthread_mutex_t lock; /* guards what follows */
 	struct reply replies[4];
 	size_t n;
-	char seen[8192];	/* the requests since the last look, one behind the other */
+	char seen[8192]; /* the requests since the last look, one behind the other */
 	unsigned requests;
 } service = { .fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -71,15 +71,16 @@ static void answer(int fd)
 	int status = 404;
 	const char *body = "";
 	for (size_t i = 0; i < service.n; i++) {
-		if (!strncmp(text, service.replies[i].request, strlen(service.replies[i].request))) {
+		if (!strncmp(text, service.replies[i].request,
+			     strlen(service.replies[i].request))) {
 			status = service.replies[i].status;
 			body = service.replies[i].body;
 			break;
 		}
 	}
 	int n = snprintf(out, sizeof(out),
-			 "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", status,
-			 strlen(body), body);
+			 "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+			 status, strlen(body), body);
 	pthread_mutex_unlock(&service.lock);
 	if (status)
 		ck_assert_int_eq(write(fd, out, (size_t)n), n);
@@ -101,7 +102,8 @@ static char base[64];
 
 static void start_service(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
 	service.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(service.fd, 0);
@@ -331,7 +333,8 @@ END_TEST
 
 START_TEST(the_environment_comes_before_the_files)
 {
-	write_file(".aws/credentials", "[default]\naws_access_key_id=FILE\naws_secret_access_key=HIDDEN\n");
+	write_file(".aws/credentials",
+		   "[default]\naws_access_key_id=FILE\naws_secret_access_key=HIDDEN\n");
 	setenv("AWS_ACCESS_KEY_ID", "ENVKEY", 1);
 	refused(RC_INVALID, "AWS_SECRET_ACCESS_KEY", NULL);
 	setenv("AWS_SECRET_ACCESS_KEY", "HIDDEN", 1);
@@ -345,8 +348,10 @@ END_TEST
 
 START_TEST(where_nothing_is_configured_it_says_where_it_looked)
 {
-	refused(RC_DENIED, "AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, the profile \"default\", "
-			   "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", NULL);
+	refused(RC_DENIED,
+		"AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, the profile \"default\", "
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+		NULL);
 	write_file(".aws/config", "[default]\nregion = eu-west-1\n");
 	refused(RC_DENIED, "no credentials", NULL);
 }
@@ -360,11 +365,12 @@ START_TEST(a_profile_is_found_in_both_files)
 		   "[work]\nAWS_ACCESS_KEY_ID=OLD\naws_access_key_id=WORK\n"
 		   "aws_secret_access_key =  HIDDENw  # mine\naws_session_token=tok=\n"
 		   "[half]\naws_access_key_id=HALF\n");
-	write_file(".aws/config",
-		   "[default]\naws_access_key_id=NOTTHIS\nregion=x\ns3 =\n  aws_access_key_id = NO\n"
-		   "[work]\naws_access_key_id=NOTTHIS\n"
-		   "[profile conf]\naws_access_key_id=CONF\naws_secret_access_key=HIDDENc\n"
-		   "[profile half]\naws_secret_access_key=HIDDENh\n[profile  empty]\nregion=x\n");
+	write_file(
+		".aws/config",
+		"[default]\naws_access_key_id=NOTTHIS\nregion=x\ns3 =\n  aws_access_key_id = NO\n"
+		"[work]\naws_access_key_id=NOTTHIS\n"
+		"[profile conf]\naws_access_key_id=CONF\naws_secret_access_key=HIDDENc\n"
+		"[profile half]\naws_secret_access_key=HIDDENh\n[profile  empty]\nregion=x\n");
 	struct s3_cred *c = made(NULL);
 	gives(c, "DEF", "HIDDEN+/=#;x", NULL);
 	ck_assert_ptr_nonnull(strstr(s3_cred_source(c), "profile \"default\" ("));
@@ -444,10 +450,12 @@ END_TEST
 
 START_TEST(a_profile_is_read_anew_when_the_server_refuses_its_keys)
 {
-	write_file(".aws/credentials", "[default]\naws_access_key_id=A1\naws_secret_access_key=HIDDEN1\n");
+	write_file(".aws/credentials",
+		   "[default]\naws_access_key_id=A1\naws_secret_access_key=HIDDEN1\n");
 	struct s3_cred *c = made(NULL);
 	uint64_t first = gives(c, "A1", "HIDDEN1", NULL);
-	write_file(".aws/credentials", "[default]\naws_access_key_id=A2\naws_secret_access_key=HIDDEN2\n");
+	write_file(".aws/credentials",
+		   "[default]\naws_access_key_id=A2\naws_secret_access_key=HIDDEN2\n");
 	ck_assert_uint_eq(gives(c, "A1", "HIDDEN1", NULL), first);
 	ck_assert(s3_cred_expired(c, first));
 	uint64_t second = gives(c, "A2", "HIDDEN2", NULL);
@@ -466,13 +474,13 @@ END_TEST
 
 /* --- services --- */
 
-#define STS(access, until) \
-	"<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">" \
+#define STS(access, until)                                                                            \
+	"<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">"     \
 	"<AssumeRoleWithWebIdentityResult><AssumedRoleUser><Arn>a</Arn><AccessKeyId>no</AccessKeyId>" \
-	"</AssumedRoleUser><Credentials><SessionToken>tok\n</SessionToken>" \
-	"<SecretAccessKey>HIDDENw</SecretAccessKey><Expiration>" until "</Expiration>" \
-	"<AccessKeyId>" access "</AccessKeyId></Credentials></AssumeRoleWithWebIdentityResult>" \
-	"<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AssumeRoleWithWebIdentityResponse>"
+	"</AssumedRoleUser><Credentials><SessionToken>tok\n</SessionToken>"                           \
+	"<SecretAccessKey>HIDDENw</SecretAccessKey><Expiration>" until "</Expiration>"                \
+	"<AccessKeyId>" access "</AccessKeyId></Credentials></AssumeRoleWithWebIdentityResult>"       \
+	"<ResponseMetadata/></AssumeRoleWithWebIdentityResponse>"
 
 static void set_web(void)
 {
@@ -487,9 +495,11 @@ START_TEST(a_web_identity_is_changed_for_keys)
 	setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "x", 1);
 	refused(RC_INVALID, "AWS_ROLE_ARN", NULL);
 	set_web();
-	reply_with("POST / ", 200, "<A><Credentials><AccessKeyId>A</AccessKeyId></Credentials></A>");
+	reply_with("POST / ", 200,
+		   "<A><Credentials><AccessKeyId>A</AccessKeyId></Credentials></A>");
 	struct s3_cred *c = made(NULL);
-	ck_assert_ptr_nonnull(strstr(s3_cred_source(c), "web identity (AWS_WEB_IDENTITY_TOKEN_FILE"));
+	ck_assert_ptr_nonnull(
+		strstr(s3_cred_source(c), "web identity (AWS_WEB_IDENTITY_TOKEN_FILE"));
 	ck_assert_uint_eq(requests(), 0); /* fetches nothing yet */
 	fails(c, RC_TEMPORARY, "gave no credentials");
 	s3_cred_free(&c);
@@ -544,7 +554,8 @@ END_TEST
 START_TEST(the_token_service_s_refusals_are_named)
 {
 	set_web();
-	reply_with("POST / ", 403, "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not you"
+	reply_with("POST / ", 403,
+		   "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not you"
 		   "</Message></Error></ErrorResponse>");
 	struct s3_cred *c = made(NULL);
 	fails(c, RC_DENIED, "answers 403 AccessDenied: Not you");
@@ -699,7 +710,8 @@ START_TEST(an_instance_gives_the_keys_of_its_role)
 	ck_assert_ptr_nonnull(strcasestr(sent, "X-aws-ec2-metadata-token-ttl-seconds: 300\r\n"));
 	const char *first = strcasestr(sent, "X-aws-ec2-metadata-token: session-HIDDEN\r\n");
 	ck_assert_ptr_nonnull(first);
-	ck_assert_ptr_nonnull(strcasestr(first + 1, "X-aws-ec2-metadata-token: session-HIDDEN\r\n"));
+	ck_assert_ptr_nonnull(
+		strcasestr(first + 1, "X-aws-ec2-metadata-token: session-HIDDEN\r\n"));
 	s3_cred_free(&c);
 
 	forget_replies();
@@ -735,7 +747,8 @@ START_TEST(new_ones_are_fetched_five_minutes_before_the_old_ones_end)
 	move_clock(2);
 	/* the last attempt was long ago by the test's clock, not by the machine's */
 	uint64_t second = first;
-	for (uint64_t until = clock_boot_ms() + 30000; second == first && clock_boot_ms() < until;) {
+	for (uint64_t until = clock_boot_ms() + 30000;
+	     second == first && clock_boot_ms() < until;) {
 		struct s3_key k;
 		ck_assert_int_eq(s3_cred_get(c, &k, NULL), RC_OK);
 		second = k.generation;
@@ -834,7 +847,8 @@ END_TEST
 START_TEST(a_service_that_does_not_answer_costs_the_time_out)
 {
 	/* a socket that nobody accepts from */
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
 	_cleanup_(closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);

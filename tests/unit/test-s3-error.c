@@ -21,8 +21,9 @@ static void judged(enum s3_what what, int status, const char *code, enum rc rc, 
 	s3_error_judge(what, status, code, &v);
 	int got = (v.retry ? RETRY : 0) | (v.refresh ? REFRESH : 0) | (v.skew ? SKEW : 0) |
 		  (v.redirect ? REDIRECT : 0);
-	ck_assert_msg(v.rc == rc && got == flags, "%d %s asked as %d: %s with %d, wanted %s with %d",
-		      status, code, (int)what, rc_name(v.rc), got, rc_name(rc), flags);
+	ck_assert_msg(v.rc == rc && got == flags,
+		      "%d %s asked as %d: %s with %d, wanted %s with %d", status, code, (int)what,
+		      rc_name(v.rc), got, rc_name(rc), flags);
 }
 
 START_TEST(codes_mean_what_the_reference_says)
@@ -82,7 +83,7 @@ START_TEST(what_may_have_happened_is_uncertain_for_a_write_and_tried_again_for_a
 		{ 500, "" },
 		{ 502, "?" },
 		{ 504, "" },
-		{ 503, "?" },	/* not S3's own word: some proxy's */
+		{ 503, "?" }, /* not S3's own word: some proxy's */
 		{ 503, "SlowDownWrite" },
 		{ 503, "RequestTimeout" },
 		{ 499, "ClientDisconnected" },
@@ -156,24 +157,28 @@ static bool parsed(const char *body, struct s3_error *e)
 START_TEST(an_error_document_is_read)
 {
 	struct s3_error e;
-	ck_assert(parsed("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-			 "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is "
-			 "wrong;\n expecting &apos;eu-west-1&apos;</Message><Region>eu-west-1</Region>"
-			 "<RequestId>4442587FB7D0A2F9</RequestId><HostId>x</HostId></Error>", &e));
+	ck_assert(parsed(
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+		"<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is "
+		"wrong;\n expecting &apos;eu-west-1&apos;</Message><Region>eu-west-1</Region>"
+		"<RequestId>4442587FB7D0A2F9</RequestId><HostId>x</HostId></Error>",
+		&e));
 	ck_assert_str_eq(e.code, "AuthorizationHeaderMalformed");
-	ck_assert_str_eq(e.message,
-			 "the region 'us-east-1' is wrong;  expecting 'eu-west-1'");
+	ck_assert_str_eq(e.message, "the region 'us-east-1' is wrong;  expecting 'eu-west-1'");
 	ck_assert_str_eq(e.region, "eu-west-1");
 	ck_assert_str_eq(e.request_id, "4442587FB7D0A2F9");
 
 	ck_assert(parsed("<Error xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Code>NoSuchKey"
-			 "</Code><Details><Code>Other</Code></Details></Error>", &e));
+			 "</Code><Details><Code>Other</Code></Details></Error>",
+			 &e));
 	ck_assert_str_eq(e.code, "NoSuchKey");
 	ck_assert_str_eq(e.message, "");
 
-	ck_assert(parsed("<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error>"
-			 "<Type>Sender</Type><Code>ExpiredTokenException</Code><Message>m</Message>"
-			 "</Error><RequestId>c6104cbe</RequestId></ErrorResponse>", &e));
+	ck_assert(
+		parsed("<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error>"
+		       "<Type>Sender</Type><Code>ExpiredTokenException</Code><Message>m</Message>"
+		       "</Error><RequestId>c6104cbe</RequestId></ErrorResponse>",
+		       &e));
 	ck_assert_str_eq(e.code, "ExpiredTokenException");
 	ck_assert_str_eq(e.request_id, "c6104cbe");
 }
@@ -190,7 +195,7 @@ START_TEST(other_bodies_are_none)
 		"<Error></Error>",
 		"<Error><Code></Code></Error>",
 		"<Error><Message>m</Message></Error>",
-		"<Error><Code>NoSuchKey</Code>",		/* cut off */
+		"<Error><Code>NoSuchKey</Code>", /* cut off */
 		"<Error><Code>NoSuchKey</Code></Error>x",
 		"<!DOCTYPE Error><Error><Code>NoSuchKey</Code></Error>",
 		"<!DOCTYPE Error [<!ENTITY a \"NoSuchKey\">]><Error><Code>&a;</Code></Error>",
@@ -234,7 +239,8 @@ int main(void)
 	Suite *suite = suite_create("s3-error");
 	TCase *tc = tcase_create("s3-error");
 	tcase_add_test(tc, codes_mean_what_the_reference_says);
-	tcase_add_test(tc, what_may_have_happened_is_uncertain_for_a_write_and_tried_again_for_a_read);
+	tcase_add_test(tc,
+		       what_may_have_happened_is_uncertain_for_a_write_and_tried_again_for_a_read);
 	tcase_add_test(tc, a_refusal_inside_of_status_200_is_never_a_success);
 	tcase_add_test(tc, without_a_body_the_status_alone_is_judged);
 	tcase_add_test(tc, a_404_that_is_not_of_s3_proves_nothing);

@@ -113,19 +113,40 @@ START_TEST(the_published_suite_comes_out)
 	static const struct {
 		const char *method, *names[2], *values[2], *header, *signed_names, *signature;
 	} suite[] = {
-		{ "GET", { NULL, NULL }, { NULL, NULL }, NULL, "host;x-amz-date",
+		{ "GET",
+		  { NULL, NULL },
+		  { NULL, NULL },
+		  NULL,
+		  "host;x-amz-date",
 		  "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31" },
-		{ "POST", { NULL, NULL }, { NULL, NULL }, NULL, "host;x-amz-date",
+		{ "POST",
+		  { NULL, NULL },
+		  { NULL, NULL },
+		  NULL,
+		  "host;x-amz-date",
 		  "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b" },
-		{ "GET", { "Param2", "Param1" }, { "value2", "value1" }, NULL, "host;x-amz-date",
+		{ "GET",
+		  { "Param2", "Param1" },
+		  { "value2", "value1" },
+		  NULL,
+		  "host;x-amz-date",
 		  "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500" },
-		{ "POST", { NULL, NULL }, { NULL, NULL }, "my-header1:VALUE1",
+		{ "POST",
+		  { NULL, NULL },
+		  { NULL, NULL },
+		  "my-header1:VALUE1",
 		  "host;my-header1;x-amz-date",
 		  "cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d" },
-		{ "GET", { NULL, NULL }, { NULL, NULL }, "my-header1:value2,value2,value1",
+		{ "GET",
+		  { NULL, NULL },
+		  { NULL, NULL },
+		  "my-header1:value2,value2,value1",
 		  "host;my-header1;x-amz-date",
 		  "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea" },
-		{ "GET", { NULL, NULL }, { NULL, NULL }, "my-header1:value1,value2,value3",
+		{ "GET",
+		  { NULL, NULL },
+		  { NULL, NULL },
+		  "my-header1:value1,value2,value3",
 		  "host;my-header1;x-amz-date",
 		  "ba17b383a53190154eb5fa66a1b836cc297cc0a3d70a5d00705980573d8ff790" },
 	};
@@ -339,8 +360,9 @@ START_TEST(a_signature_costs_little)
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 	buf_release(&out);
-	double us = ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) /
-		    1e3 / ROUNDS;
+	double us =
+		((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) /
+		1e3 / ROUNDS;
 	printf("# %.1f us a signature\n", us);
 	ck_assert_msg(us < 200, "%.1f us a signature", us); /* also under a sanitizer */
 }
