@@ -384,7 +384,9 @@ static bool show(void *arg, const struct ledger_row *row)
 
 static void show_flights(struct ledger_plant *p, const struct ledger_query *q, struct showing *s)
 {
-	pthread_mutex_lock(&p->lock);
+	/* not waited for: who holds it may wait for what our caller holds */
+	if (pthread_mutex_trylock(&p->lock))
+		return;
 	for (struct flight *f = p->flights; f && !s->stopped; f = f->next) {
 		if (strcmp(f->item.type, q->type) || strcmp(f->item.id, q->id))
 			continue;

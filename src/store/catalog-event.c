@@ -322,8 +322,6 @@ static enum rc remove_row(struct catalog_conn *conn, struct catalog_dir *dir,
 enum rc catalog_event_remove(struct catalog_conn *conn, struct catalog_dir *dir,
 			     const struct catalog_event *e, struct why *why)
 {
-	if (PLANTED("keeps-what-is-not-firm"))
-		return RC_OK;
 	enum rc rc = remove_row(conn, dir, e, why);
 	return rc == RC_OK ? look_again(conn, dir, why) : rc;
 }
