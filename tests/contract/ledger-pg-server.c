@@ -65,7 +65,7 @@ void pg_server_make(struct pg_server *s, const char *uuid)
 	s->admin = PQconnectdb(url());
 	ck_assert_msg(PQstatus(s->admin) == CONNECTION_OK, "EVFS_PG_URL: %s",
 		      PQerrorMessage(s->admin));
-	PQexec(s->admin, "SET client_min_messages = warning");
+	PQclear(PQexec(s->admin, "SET client_min_messages = warning"));
 	const char *owner = getenv("EVFS_PG_OWNER_URL");
 	snprintf(s->owner, sizeof(s->owner), "%s", owner && *owner ? owner : url());
 	s->options = (struct ledger_pg_options){ .conninfo = s->owner,
