@@ -208,6 +208,7 @@ struct kept {
 	struct store_append *a;
 	struct delivery *d;
 	struct ledger_event *event;
+	bool there;
 	enum rc rc;
 	struct why *why;
 };
@@ -215,10 +216,15 @@ struct kept {
 static bool keep_row(void *arg, const struct ledger_row *row)
 {
 	struct kept *k = arg;
+	k->there = true;
 	k->event->number = row->number;	/* it may have moved since */
 	k->event->recorded_us = row->recorded_us;
-	if (row->settled || !row->head)
+	if (row->settled)
 		return true;
+	if (!row->head) {
+		k->rc = rc_fail(RC_CORRUPT, k->why, "the ledger has lost the body of event '%s'", k->event->event_id);
+		return false;
+	}
 	struct deliver_item *item = &k->d->items[k->d->n];
 	*item = (struct deliver_item){ .stream = row->stream, .number = row->number, .recorded_us = row->recorded_us,
 				       .event_id = k->event->event_id };
@@ -241,10 +247,12 @@ static enum rc plan(struct store *s, struct store_append *a, const struct ledger
 			continue;
 		if (item->known) {
 			struct ledger_query q = { .what = LEDGER_ID, .event_id = ev->event_id };
-			struct kept k = { a, d, ev, RC_OK, why };
+			struct kept k = { a, d, ev, false, RC_OK, why };
 			enum rc rc = ledger_read(s->ledger, &q, keep_row, &k, NULL, why);
 			if (rc == RC_OK)
 				rc = k.rc;
+			if (rc == RC_OK && !k.there)	/* a re-seed dropped it since: the next commit tells */
+				rc = rc_fail(RC_TEMPORARY, why, "event '%s' is not in the ledger any more", ev->event_id);
 			if (rc != RC_OK)
 				return rc;
 			continue;

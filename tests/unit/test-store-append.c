@@ -35,7 +35,8 @@ static struct {
 } calls;
 static _Atomic unsigned at_once, at_once_most, largest_put, same_stream;
 static _Atomic unsigned wanted;	/* a call waits until so many are under way, but not for ever */
-static atomic_bool ledger_hangs, puts_hang, puts_fail;
+static atomic_bool ledger_hangs, puts_hang, puts_fail, ids_are_gone;
+static const char *chosen_id;	/* of what append() appends */
 static char committing[WRITERS][32];
 static pthread_mutex_t committing_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -114,6 +115,8 @@ static enum rc counted_read(struct ledger *l, const struct ledger_query *q, ledg
 			    struct why *why)
 {
 	calls.read++;
+	if (ids_are_gone && q->what == LEDGER_ID)
+		return RC_OK;
 	return ledger_ops->read(l, q, fn, arg, fenced, why);
 }
 
@@ -227,13 +230,15 @@ static void setup(void)
 	memset(&calls, 0, sizeof(calls));
 	memset(committing, 0, sizeof(committing));
 	at_once = at_once_most = largest_put = same_stream = wanted = 0;
-	ledger_hangs = puts_hang = puts_fail = false;
+	ledger_hangs = puts_hang = puts_fail = ids_are_gone = false;
+	chosen_id = NULL;
 }
 
 static void teardown(void)
 {
 	char command[128];
-	ledger_hangs = puts_hang = puts_fail = false;
+	ledger_hangs = puts_hang = puts_fail = ids_are_gone = false;
+	chosen_id = NULL;
 	store_free(&store);
 	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
 	ck_assert_int_eq(system(command), 0);
@@ -248,6 +253,8 @@ static enum rc append(const char *id, size_t n, const enum store_ack *ack, struc
 	for (size_t i = 0; i < n && rc == RC_OK; i++) {
 		drafts[i] = (struct draft)DRAFT_INIT;
 		rc = draft_from_document(&v, &drafts[i], why);
+		if (chosen_id)
+			drafts[i].event_id = strdup(chosen_id);
 	}
 	*a = (struct store_append){ .type = "Order", .id = id, .drafts = drafts, .n = n, .ack = ack };
 	if (rc == RC_OK)
@@ -463,6 +470,22 @@ START_TEST(nobody_waits_for_the_deadlines_of_those_who_came_much_later)
 }
 END_TEST
 
+START_TEST(a_known_event_that_a_reseed_drops_meanwhile_is_not_said_to_be_stored)
+{
+	struct store_append a;
+	open_store(1, 300, false);
+	chosen_id = "mine";
+	puts_fail = true;
+	ck_assert_int_eq(append("o-1", 1, NULL, &a, NULL), RC_TEMPORARY);
+	ck_assert_int_eq(a.outcome, STORE_COMMITTED);
+	puts_fail = false;
+	ids_are_gone = true;	/* between the commit, which knows it, and the look at its body */
+	ck_assert_int_eq(append("o-1", 1, NULL, &a, NULL), RC_TEMPORARY);
+	ids_are_gone = false;
+	ck_assert_uint_eq(append_ok("o-1"), 1);
+}
+END_TEST
+
 START_TEST(what_is_answered_at_its_commit_goes_out_without_a_claim_also_at_the_end)
 {
 	static const enum store_ack ack = STORE_ACK_COMMITTED;
@@ -520,6 +543,7 @@ int main(void)
 	tcase_add_test(tc, a_put_that_hangs_is_answered_in_time_and_said_to_be_committed);
 	tcase_add_test(tc, a_ledger_that_hangs_is_answered_in_time_and_said_to_be_unknown);
 	tcase_add_test(tc, nobody_waits_for_the_deadlines_of_those_who_came_much_later);
+	tcase_add_test(tc, a_known_event_that_a_reseed_drops_meanwhile_is_not_said_to_be_stored);
 	tcase_add_test(tc, what_is_answered_at_its_commit_goes_out_without_a_claim_also_at_the_end);
 	tcase_add_test(tc, many_committed_appends_are_stored_from_memory);
 	suite_add_tcase(suite, tc);
