@@ -1,5 +1,5 @@
 noinst_LIBRARIES += %D%/libobject.a
-%C%_libobject_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS) $(EXPAT_CFLAGS) $(JSON_CFLAGS)
+%C%_libobject_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS) $(EXPAT_CFLAGS)
 %C%_libobject_a_SOURCES = \
 	%D%/http.c %D%/http.h %D%/http-private.h \
 	%D%/http-lane.c \
