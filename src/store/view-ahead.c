@@ -39,6 +39,8 @@
 #define SAVE_BATCH 256
 #define SAVE_DELAY_MS 20
 #define BUCKETS 4096
+#define FAILURES 32		/* remembered: the kernel asks a second time for what failed */
+#define FAILED_MS 200
 
 enum state { FETCHING, READY, FAILED };
 
@@ -72,6 +74,13 @@ struct reader {
 	uint64_t used;
 };
 
+struct failure {
+	int64_t dir;
+	uint32_t ordinal;
+	uint64_t until;		/* clock_boot_ms */
+	struct why why;
+};
+
 struct view_ahead {
 	struct view *v;
 	pthread_mutex_t lock;	/* guards all below but threads */
@@ -84,6 +93,8 @@ struct view_ahead {
 	struct job planned[FETCHERS];	/* taken up, whose bodies are not listed yet; n 0: none */
 	struct reader readers[READERS];
 	uint64_t clock;
+	struct failure failures[FAILURES];
+	size_t next_failure;
 	struct body *saves, **saves_end;
 	size_t n_saves, save_bytes;
 	bool started, stop;
@@ -316,6 +327,11 @@ static void falter_locked(struct view_ahead *a, int64_t dir)
 		}
 }
 
+static void failed_locked(struct view_ahead *a, int64_t dir, uint32_t ordinal, const struct why *why)
+{
+	a->failures[a->next_failure++ % FAILURES] = (struct failure){ dir, ordinal, clock_boot_ms() + FAILED_MS, *why };
+}
+
 static void arrived_locked(struct view_ahead *a, struct body *b, struct object_get *get)
 {
 	if (get->rc == RC_OK && get->len == b->size) {
@@ -327,6 +343,8 @@ static void arrived_locked(struct view_ahead *a, struct body *b, struct object_g
 		/* what is not as expected is found out, and told, by who reads it */
 		b->rc = get->rc == RC_OK ? RC_NOT_FOUND : get->rc;
 		b->why = get->why;
+		if (b->rc == RC_TEMPORARY)
+			failed_locked(a, b->dir, b->ordinal, &b->why);
 		unlist_locked(a, b);
 		b->state = FAILED;
 		falter_locked(a, b->dir);
@@ -468,6 +486,23 @@ static bool is_planned_locked(const struct view_ahead *a, int64_t dir, uint64_t 
 	return false;
 }
 
+static enum rc just_failed_locked(const struct view_ahead *a, int64_t dir, uint32_t ordinal, struct why *why)
+{
+	for (size_t i = 0; i < FAILURES; i++) {
+		const struct failure *f = &a->failures[i];
+		if (f->dir == dir && f->ordinal == ordinal && clock_boot_ms() < f->until)
+			return rc_fail(RC_TEMPORARY, why, "%s", f->why.text);
+	}
+	return RC_NOT_FOUND;
+}
+
+void view_ahead_failed(struct view_ahead *a, int64_t dir, uint32_t ordinal, const struct why *why)
+{
+	pthread_mutex_lock(&a->lock);
+	failed_locked(a, dir, ordinal, why);
+	pthread_mutex_unlock(&a->lock);
+}
+
 enum rc view_ahead_take(struct view_ahead *a, int64_t dir, uint32_t ordinal, uint64_t number, struct buf *out,
 			struct why *why)
 {
@@ -481,6 +516,8 @@ enum rc view_ahead_take(struct view_ahead *a, int64_t dir, uint32_t ordinal, uin
 		while (b->state == FETCHING)
 			pthread_cond_wait(&a->news, &a->lock);
 		rc = b->state == READY ? RC_OK : b->rc;
+	} else {
+		rc = just_failed_locked(a, dir, ordinal, why);
 	}
 	if (rc == RC_OK)
 		buf_add(out, b->text, b->size);

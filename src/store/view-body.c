@@ -83,6 +83,8 @@ static enum rc get_native(struct view *v, const struct view_event *e, struct buf
 		return rc_fail(RC_NO_MEMORY, why, "no memory for a key");
 	struct object_get get = { .key = key.data };
 	enum rc rc = object_get(v->src.objects, &get, 1);
+	if (rc == RC_TEMPORARY && v->ahead)
+		view_ahead_failed(v->ahead, e->dir, e->ordinal, &get.why);
 	if (rc != RC_OK)	/* an answer that did not come is not waited for again */
 		return rc == RC_TEMPORARY ? rc_fail(rc, why, "%s", get.why.text) : RC_NOT_FOUND;
 	if (get.len == e->size) {
@@ -254,6 +256,8 @@ static enum rc take_object(struct view *v, const struct catalog_dir *dir, struct
 			view_ahead_keep(v->ahead, item->event.dir, item->event.ordinal, item->text, item->len);
 		return RC_OK;
 	}
+	if (settled && rc == RC_TEMPORARY && v->ahead)
+		view_ahead_failed(v->ahead, item->event.dir, item->event.ordinal, &get->why);
 	return settled ? rc : read_unsettled(v, dir, item, get, why);
 }
 

@@ -216,6 +216,8 @@ enum rc view_ahead_take(struct view_ahead *a, int64_t dir, uint32_t ordinal, uin
 void view_ahead_saw(struct view_ahead *a, int64_t dir, uint64_t number);
 /* A reader will ask for the n events behind number `after`. */
 void view_ahead_range(struct view_ahead *a, int64_t dir, uint64_t after, size_t n);
+/* Reading it failed: who asks again at once is told the same. */
+void view_ahead_failed(struct view_ahead *a, int64_t dir, uint32_t ordinal, const struct why *why);
 /* Keep the body of a settled event in the catalog, some time. */
 void view_ahead_keep(struct view_ahead *a, int64_t dir, uint32_t ordinal, const char *text,
 		     size_t len);

@@ -238,13 +238,11 @@ START_TEST(who_reads_in_order_waits_for_few_round_trips_and_none_is_made_twice)
 {
 	append(EVENTS, 400, true);
 	begin();
-	uint64_t began = clock_boot_ms();
 	ck_assert_uint_eq(read_all(EVENTS), 0);
-	uint64_t took = clock_boot_ms() - began;
 	ck_assert_uint_ge(gets, EVENTS);
 	ck_assert_uint_le(gets, EVENTS + 16);
 	ck_assert_uint_lt(batches, EVENTS / 4);
-	ck_assert_msg(took < EVENTS * DELAY_MS / 3, "%" PRIu64 " ms", took);
+	ck_assert_uint_ge(under_way_most, 2 * AT_ONCE);
 }
 END_TEST
 
@@ -303,10 +301,9 @@ START_TEST(several_readers_who_take_turns_share_what_is_fetched)
 {
 	append(EVENTS, 400, true);
 	begin();
-	uint64_t began = clock_boot_ms();
 	read_side_by_side(1, 8, 8);
 	ck_assert_uint_le(gets, EVENTS + EVENTS / 10);
-	ck_assert_uint_lt(clock_boot_ms() - began, EVENTS * DELAY_MS / 8);
+	ck_assert_uint_lt(batches, EVENTS / 4);
 }
 END_TEST
 
@@ -370,8 +367,14 @@ START_TEST(a_failure_is_told_once_and_not_waited_for_twice)
 	for (uint64_t i = 50; i <= 60; i += 2) {
 		ck_assert(!read_one(row, i, &rc));
 		ck_assert_int_eq(rc, RC_TEMPORARY);
+		/* the kernel asks a second time */
+		unsigned before = gets;
+		ck_assert(!read_one(row, i, &rc));
+		ck_assert_int_eq(rc, RC_TEMPORARY);
+		ck_assert_uint_le(gets, before + 4);	/* what is fetched ahead */
 	}
 	away = false;
+	clock_sleep_ms(300);
 	ck_assert_uint_eq(read_all(100), 0);
 }
 END_TEST
