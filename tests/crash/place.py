@@ -108,5 +108,5 @@ class Remote(Place):
         with open(self.folder + "/dump", "rb") as f:
             dump = f.read()
         self.lose_ledger()
-        self.servers.pg("pg_restore", "-d", "evfs", "--exit-on-error", stdin=dump)
+        self.servers.pg("pg_restore", "-d", "evfs", "--single-transaction", stdin=dump)
         return True

@@ -5,6 +5,7 @@ import json
 import mmap
 import os
 import random
+import re
 import time
 
 import occ_history
@@ -136,6 +137,8 @@ class ToolWriter(Writer):
                        stdin=json.dumps(self.data(call)).encode(), env=dict(self.mount.env, EVFS_TIMEOUT=self.run.timeout))
         if done.returncode == EXIT_RETRY and self.run.live:
             return "EIO", "unknown"
+        if b"has no ledger in the schema" in done.stderr and self.run.live:
+            return "EIO", "no"  # it is being put back
         if done.returncode not in (0, EXIT_CONFLICT):
             raise Failed("evfsctl append: status %d, %s" % (done.returncode, done.stderr.decode(errors="replace")))
         return ("ok" if not done.returncode else "EEXIST" if call["other"] else "ESTALE"), None
@@ -242,7 +245,7 @@ class Run:
         if any(done.values()):
             with open(self.folder + "/errors") as f:
                 lines = f.read().splitlines()
-            failed += [line for line in lines if line.startswith("harness.Failed")] or lines[-5:]
+            failed += [line for line in lines if re.match(r"[\w.]+(Failed|Error): ", line)] or lines[-5:]
         self.note("writers and readers end well", failed)
 
     def work(self):
