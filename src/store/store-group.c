@@ -16,6 +16,7 @@
 
 #define GROUP_MAX_EVENTS 4096	/* bounds how long a group holds the ledger */
 #define GROUP_MAX_ITEMS 256
+#define GROUP_MAX_BYTES (32u << 20)	/* bounds what it takes of memory; and PostgreSQL takes 1 GiB at once at most */
 #define GROUP_SPREAD_MS 3000
 #define CANCEL_POLL_MS 50
 
@@ -24,6 +25,7 @@ struct group_wait {
 	struct group_wait *next;
 	struct ledger_append *item;
 	uint64_t lease_ms;
+	size_t bytes;
 	size_t lane;		/* of the stream; streams may share one, and then wait for each other */
 	pthread_cond_t turn;	/* signalled when done, or when a leader is wanted */
 	bool taken, done;
@@ -73,7 +75,7 @@ static bool waits_as_long(const struct group_wait *w, const struct group_wait *f
 /* Move the next group out of the queue; *first is in it. */
 static size_t take_group_locked(struct store_group *g, struct group_wait *first, uint64_t timeout_ms, struct group_wait **members)
 {
-	size_t n = 0, events = 0;
+	size_t n = 0, events = 0, bytes = 0;
 	struct group_wait **at = &g->head;
 	while (*at && n < GROUP_MAX_ITEMS) {
 		struct group_wait *w = *at;
@@ -81,13 +83,14 @@ static size_t take_group_locked(struct store_group *g, struct group_wait *first,
 			at = &w->next;
 			continue;
 		}
-		if (n && (events + w->item->n > GROUP_MAX_EVENTS || w->lease_ms != first->lease_ms ||
-			  !waits_as_long(w, first, timeout_ms)))
+		if (n && (events + w->item->n > GROUP_MAX_EVENTS || bytes + w->bytes > GROUP_MAX_BYTES ||
+			  w->lease_ms != first->lease_ms || !waits_as_long(w, first, timeout_ms)))
 			break;
 		*at = w->next;
 		w->taken = true;
 		members[n++] = w;
 		events += w->item->n;
+		bytes += w->bytes;
 	}
 	if (!*at)
 		g->tail = at;
@@ -184,6 +187,8 @@ enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t
 	pthread_cond_init(&self.turn, &attr);
 	pthread_condattr_destroy(&attr);
 	item->deadline_ms = deadline_ms;
+	for (size_t i = 0; i < item->n; i++)
+		self.bytes += item->events[i].head_len + item->events[i].tail_len;
 
 	pthread_mutex_lock(&g->lock);
 	*g->tail = &self;

@@ -528,6 +528,8 @@ bool store_seed_tick(struct store *s)
 			return false;
 		if (ledger_state(s->ledger, &state, &why) != RC_OK)
 			return false;
+	} else {
+		forget_notice(s);	/* another process seeded it; the same place may be put back another time */
 	}
 	tell_view(s, state.seeding);
 
