@@ -45,6 +45,7 @@ mc_path() { printf '%s/%s%s' "$mc_alias" "${1#s3://}" "${2:+/$2}"; }
 
 s3_programs() {
 	local name
+	[ -x "$evfs" ] || { echo "not ok - no program $evfs"; exit 1; }
 	mkdir -p "$tmp/.bin"
 	for name in evfs evfsctl; do
 		cat >"$tmp/.bin/$name" <<-'END'
