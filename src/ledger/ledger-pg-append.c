@@ -354,8 +354,8 @@ static uint64_t deadline(const struct ledger_pg *l, struct ledger_append **items
 }
 
 /*
- * A group, or where that collides with another writer each member for itself; one that still
- * collides looks again.
+ * A group, or where that collides with another writer, or the server does not take one's bytes, each
+ * member for itself; one that still collides looks again.
  */
 static enum rc commit(struct ledger_pg *l, struct ledger_append **items, size_t n,
 		      uint64_t lease_ms, struct why *why)
@@ -374,7 +374,7 @@ static enum rc commit(struct ledger_pg *l, struct ledger_append **items, size_t 
 		if (rc != RC_EXISTS)
 			break;
 	}
-	if (rc != RC_EXISTS || n == 1) {
+	if (n == 1 || (rc != RC_EXISTS && rc != RC_INVALID && rc != RC_TOO_LARGE)) {
 		if (rc == RC_EXISTS)
 			rc = RC_TEMPORARY;
 		if (rc != RC_OK) {

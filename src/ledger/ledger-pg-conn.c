@@ -75,11 +75,11 @@ enum rc ledger_pg_conn_fail(struct ledger_pg_conn *c, const PGresult *r, struct 
 		if (!strncmp(state, meanings[i].state, strlen(meanings[i].state)))
 			rc = meanings[i].rc;
 	const char *severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
-	if (severity && strcmp(severity, "ERROR"))
+	c->refused = severity && !strcmp(severity, "ERROR");
+	/* a replica, or a prepared statement that is gone or of another form by now */
+	if (!c->refused || !strncmp(state, "26", 2) || !strcmp(state, "0A000") ||
+	    !strcmp(state, "25006") || !strcmp(state, "55000"))
 		c->lost = true;
-	if (!strncmp(state, "26", 2) || !strcmp(state, "0A000"))
-		c->lost =
-			true; /* a prepared statement that is gone, or is of another form by now */
 	return rc_fail(rc, why, "the ledger's PostgreSQL: %.300s (%s)",
 		       primary ? primary : "no reason given", state);
 }
@@ -166,7 +166,6 @@ static enum rc finish(struct ledger_pg_conn *c, uint64_t deadline, PGresult **ou
 		return ledger_pg_conn_fail(c, kept, why);
 	if (PQstatus(c->pg) != CONNECTION_OK)
 		return lost(c, why);
-	c->used = true;
 	if (out)
 		*out = TAKE_PTR(kept);
 	return RC_OK;
@@ -210,6 +209,7 @@ enum rc ledger_pg_conn_run(struct ledger_pg_conn *c, enum ledger_pg_sql sql,
 			   const struct ledger_pg_args *a, uint64_t deadline, PGresult **out,
 			   bool *sent, struct why *why)
 {
+	c->refused = false;
 	enum rc rc = prepare(c, sql, deadline, why);
 	if (rc == RC_OK)
 		rc = send_prepared(c, sql, a, why);
@@ -242,6 +242,7 @@ enum rc ledger_pg_conn_ask(struct ledger_pg_conn *c, const char *text, const cha
 enum rc ledger_pg_conn_start(struct ledger_pg_conn *c, enum ledger_pg_sql sql,
 			     const struct ledger_pg_args *a, uint64_t deadline, struct why *why)
 {
+	c->refused = false;
 	enum rc rc = prepare(c, sql, deadline, why);
 	if (rc == RC_OK)
 		rc = send_prepared(c, sql, a, why);
@@ -274,7 +275,6 @@ enum rc ledger_pg_conn_next(struct ledger_pg_conn *c, uint64_t deadline, PGresul
 		if (r && rc == RC_OK)
 			rc = ledger_pg_conn_fail(c, r, why);
 	}
-	c->used = true;
 	return rc;
 }
 
@@ -501,7 +501,6 @@ enum rc ledger_pg_conn_new(struct ledger_pg_conn **out, const struct ledger_pg_o
 		rc = set_up(c, o, deadline, facts, why);
 	if (rc != RC_OK)
 		return rc;
-	c->used = false;
 	*out = TAKE_PTR(c);
 	return RC_OK;
 }

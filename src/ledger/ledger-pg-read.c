@@ -259,14 +259,14 @@ enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, l
 		return rc_fail(RC_INVALID, why, "no such question");
 	while (stale) {
 		struct ledger_pg_conn *c = NULL;
-		rc = ledger_pg_take(l, USE_READ, deadline, &c, why);
+		rc = ledger_pg_take(l, USE_LONG, deadline, &c, why);
 		if (rc != RC_OK)
 			return rc;
 		bool used = c->used;
 		atomic_fetch_add_explicit(&l->counters.read, 1, memory_order_relaxed);
 		rc = ask(&s, c, sql, deadline, why);
 		stale = rc != RC_OK && c->lost && used && !s.begun && clock_boot_ms() < deadline;
-		ledger_pg_give(l, USE_READ, c);
+		ledger_pg_give(l, USE_LONG, c);
 	}
 	PQclear(s.held);
 	/* each question has a row at least, but where the store was taken out of the schema */

@@ -12,6 +12,8 @@
 
 #include "base/failpoint.h"
 
+#define OBJECTS_A_MS 5 /* entered, on a busy server */
+
 enum {
 	RESEED_CODE,
 	RESEED_AT,
@@ -115,7 +117,7 @@ enum rc ledger_pg_reseed_stream(struct ledger *base, struct ledger_reseed *r, st
 	/* the same list again does no harm */
 	enum rc rc = ledger_pg_run(l, r->type ? PG_RESEED : PG_COMPLETE,
 				   r->type ? reseed_args : complete_args, r, true,
-				   ledger_pg_deadline(l), &result, NULL, why);
+				   ledger_pg_deadline(l) + r->n / OBJECTS_A_MS, &result, NULL, why);
 	if (rc == RC_NOT_FOUND)
 		rc = RC_TEMPORARY;
 	if (rc != RC_OK)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The tables of one store, made by 'evfsctl init' in a schema of their own (search_path names it).
--- An append of one event touches one page each of streams (HOT), events and its three indexes, bodies and its index,
--- pending and its two; a settle one of pending.
+-- An append of one event touches one page each of streams (HOT), events and its three indexes,
+-- bodies and its index, pending and its two; a settle one of pending.
 
 CREATE TABLE version (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -17,8 +17,8 @@ CREATE TABLE store (
 	created timestamptz NOT NULL DEFAULT now()
 );
 
--- The one row that says what the last seeding wrote down. suspect_below: what is unsettled in a stream with a lower
--- mark is another line's. complete: a stream that is not there is new.
+-- The one row that says what the last seeding wrote down. suspect_below: what is unsettled in a
+-- stream with a lower mark is another line's. complete: a stream that is not there is new.
 CREATE TABLE seeding (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
 	number bigint NOT NULL DEFAULT 0,
@@ -29,7 +29,8 @@ CREATE TABLE seeding (
 ) WITH (fillfactor = 20);
 INSERT INTO seeding DEFAULT VALUES;
 
--- last: the last number; last_us: the recorded time there. mark: the seeding under which it was re-seeded. made: see made_now().
+-- last: the last number; last_us: the recorded time there. mark: the seeding under which it was re-
+-- seeded. made: see made_now().
 CREATE TABLE streams (
 	stream bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	type text COLLATE "C" NOT NULL,
@@ -42,8 +43,8 @@ CREATE TABLE streams (
 ) WITH (fillfactor = 70);
 CREATE INDEX streams_made ON streams(made, stream);
 
--- span > 0: a void, numbers number .. number + span - 1 have no event. occurred_us null: as recorded_us, the writer named
--- no time. body: bodies.seq, even after that row went.
+-- span > 0: a void, numbers number .. number + span - 1 have no event. occurred_us null: as
+-- recorded_us, the writer named no time. body: bodies.seq, even after that row went.
 CREATE TABLE events (
 	stream bigint NOT NULL,
 	number bigint NOT NULL,
@@ -60,7 +61,8 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_id ON events(event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX events_time ON events(recorded_us, stream, number) WHERE event_id IS NOT NULL;
 
--- The pieces of the bodies of recent events, in the order of their commits. Kept as they are: they go in 15 minutes.
+-- The pieces of the bodies of recent events, in the order of their commits. Kept as they are: they
+-- go in 15 minutes.
 CREATE TABLE bodies (
 	seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	stream bigint NOT NULL,
@@ -71,8 +73,8 @@ CREATE TABLE bodies (
 ) WITH (toast_tuple_target = 8160);
 ALTER TABLE bodies ALTER head SET STORAGE EXTERNAL, ALTER tail SET STORAGE EXTERNAL;
 
--- The events that are not settled. Who appends holds a ROW EXCLUSIVE lock on it before it looks at anything: see ledger_seed
--- and the publisher's horizon.
+-- The events that are not settled. Who appends holds a ROW EXCLUSIVE lock on it before it looks at
+-- anything: see ledger_seed and the publisher's horizon.
 CREATE TABLE pending (
 	stream bigint NOT NULL,
 	number bigint NOT NULL,

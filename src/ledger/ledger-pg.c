@@ -120,7 +120,7 @@ static enum rc take_locked(struct ledger_pg *l, enum ledger_pg_use use, uint64_t
 {
 	for (;;) {
 		bool may = use == USE_SHORT || l->reading < readers_max(l);
-		struct ledger_pg_conn *c = may ? pop_locked(l, use == USE_READ) : NULL;
+		struct ledger_pg_conn *c = may ? pop_locked(l, use == USE_LONG) : NULL;
 		if (c && !ledger_pg_conn_is_up(c)) {
 			drop_locked(l, c);
 			continue;
@@ -150,12 +150,12 @@ enum rc ledger_pg_take(struct ledger_pg *l, enum ledger_pg_use use, uint64_t dea
 	struct ledger_pg_conn *c = NULL;
 	pthread_mutex_lock(&l->lock);
 	enum rc rc = take_locked(l, use, deadline, &c, why);
-	if (rc == RC_OK && use == USE_READ)
+	if (rc == RC_OK && use == USE_LONG)
 		l->reading++;
 	pthread_mutex_unlock(&l->lock);
 	if (rc != RC_OK)
 		return rc;
-	rc = ledger_pg_conn_patience(c, use == USE_READ, l->options.timeout_ms, deadline, why);
+	rc = ledger_pg_conn_patience(c, use == USE_LONG, l->options.timeout_ms, deadline, why);
 	if (rc != RC_OK) {
 		c->lost = true;
 		ledger_pg_give(l, use, c);
@@ -169,9 +169,10 @@ void ledger_pg_give(struct ledger_pg *l, enum ledger_pg_use use, struct ledger_p
 {
 	bool keep = !c->lost && PQtransactionStatus(c->pg) == PQTRANS_IDLE;
 	pthread_mutex_lock(&l->lock);
-	if (use == USE_READ)
+	if (use == USE_LONG)
 		l->reading--;
 	if (keep) {
+		c->used = true;
 		c->next = l->idle;
 		l->idle = c;
 		c = NULL;
@@ -190,17 +191,19 @@ enum rc ledger_pg_run(struct ledger_pg *l, enum ledger_pg_sql sql, ledger_pg_arg
 	for (int tries = 0;; tries++) {
 		_cleanup_(ledger_pg_args_release) struct ledger_pg_args a = LEDGER_PG_ARGS_INIT;
 		struct ledger_pg_conn *c = NULL;
+		enum ledger_pg_use use = sql >= PG_COUNTS ? USE_LONG : USE_SHORT;
 		bool sent = false;
-		enum rc rc = ledger_pg_take(l, USE_SHORT, deadline, &c, why);
+		enum rc rc = ledger_pg_take(l, use, deadline, &c, why);
 		if (rc != RC_OK)
 			return rc;
 		args(l, c, &a, arg);
 		rc = ledger_pg_conn_run(c, sql, &a, deadline, out, &sent, why);
 		/* a connection that stood idle may have died unheard */
-		bool stale = (c->lost && c->used && (again || !sent)) || (rc == RC_EXISTS && again);
+		bool stale = (c->lost && c->used && (again || !sent || c->refused)) ||
+			     (rc == RC_EXISTS && again);
 		if (lost_r)
-			*lost_r = sent && c->lost;
-		ledger_pg_give(l, USE_SHORT, c);
+			*lost_r = sent && c->lost && !c->refused;
+		ledger_pg_give(l, use, c);
 		if (rc == RC_OK)
 			return RC_OK;
 		atomic_fetch_add_explicit(&l->counters.failed, 1, memory_order_relaxed);

@@ -99,6 +99,7 @@ enum ledger_pg_sql {
 	PG_SEED,
 	PG_FENCE,
 	PG_STATE,
+	/* what may take long */
 	PG_COUNTS,
 	PG_RESEED,
 	PG_COMPLETE,
@@ -150,7 +151,8 @@ struct ledger_pg_conn {
 	char *prefix, *middle; /* of the identity: what can't change while connected */
 	bool patient; /* without statement_timeout: for long reads */
 	bool lost; /* of no more use */
-	bool used; /* a statement succeeded before: that it is lost now may be old news */
+	bool refused; /* the last statement: by the server's word, so nothing happened */
+	bool used; /* came out of the pool: that it is lost now may be old news */
 	struct ledger_pg_conn *next;
 };
 
@@ -223,8 +225,11 @@ struct ledger_pg {
 	_Atomic int64_t purge_after, purge_due_us;
 };
 
-/* Who a connection is for: reads leave some to the others, and have no statement_timeout. */
-enum ledger_pg_use { USE_SHORT, USE_READ };
+/*
+ * What a connection is for: what may take long (reads, re-seeds) leaves some to the others, and has no
+ * statement_timeout.
+ */
+enum ledger_pg_use { USE_SHORT, USE_LONG };
 
 /*
  * A connection out of the pool, or a new one, until deadline. RC_TEMPORARY at once while the server

@@ -113,6 +113,20 @@ START_TEST(a_group_whose_rival_gives_up_is_committed)
 }
 END_TEST
 
+START_TEST(a_member_that_the_server_does_not_take_harms_no_other)
+{
+	struct appending a;
+	make();
+	begin_append(&a, "a", "not \xff UTF-8");
+	pthread_join(a.thread, NULL);
+	ck_assert_int_eq(a.rc, RC_OK);
+	ck_assert_int_eq(a.items[0].rc, RC_OK);
+	ck_assert_int_eq(a.items[1].rc, RC_INVALID);
+	ck_assert_str_eq(rows("o-1"), "a");
+	unmake();
+}
+END_TEST
+
 #define ROUNDS 60
 #define GROUP 8
 
@@ -270,11 +284,10 @@ END_TEST
 
 static void kill_sessions(void)
 {
-	pg_server_do(
-		&server,
-		"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE"
-		" application_name = '%s'",
-		server.schema);
+	pg_server_do(&server,
+		     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE"
+		     " application_name = '%s'",
+		     server.schema);
 }
 
 START_TEST(connections_that_died_idle_are_replaced_unseen)
@@ -343,12 +356,11 @@ START_TEST(a_read_that_stops_early_leaves_the_others_alone)
 	struct ledger_query q = { .what = LEDGER_EVENTS, .type = "Order", .id = "o-1" };
 	make();
 	add("o-1", "first");
-	pg_server_do(
-		&server,
-		"INSERT INTO events(stream, number, recorded_us, size, event_id, event_type,"
-		" digest)"
-		" SELECT stream, n, 1, 1, 'id-' || n, 'Paid', decode(repeat('00', 32), 'hex')"
-		" FROM streams, generate_series(2, 50000) n; UPDATE streams SET last = 50000");
+	pg_server_do(&server,
+		     "INSERT INTO events(stream, number, recorded_us, size, event_id, event_type,"
+		     " digest)"
+		     " SELECT stream, n, 1, 1, 'id-' || n, 'Paid', decode(repeat('00', 32), 'hex')"
+		     " FROM streams, generate_series(2, 50000) n; UPDATE streams SET last = 50000");
 	for (int i = 0; i < 5; i++) {
 		memset(&t, 0, sizeof(t));
 		t.stop_after = 3;
@@ -377,6 +389,7 @@ int main(void)
 	tcase_add_test(tc, an_append_is_one_round_trip);
 	tcase_add_test(tc, a_group_that_collides_with_another_writer_is_split);
 	tcase_add_test(tc, a_group_whose_rival_gives_up_is_committed);
+	tcase_add_test(tc, a_member_that_the_server_does_not_take_harms_no_other);
 	tcase_add_test(tc, groups_over_the_same_streams_do_not_deadlock);
 	tcase_add_test(tc, an_append_that_waited_for_a_seeding_sees_its_floor);
 	tcase_add_test(tc, claims_of_two_processes_share_the_rows);
