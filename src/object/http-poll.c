@@ -10,9 +10,11 @@
 #include "object/http-private.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
@@ -89,11 +91,24 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
+/*
+ * What the server has not acknowledged would be sent on by the kernel for minutes after the close,
+ * and a write that was given up would be done when the network is back: it is thrown away.
+ */
+static void forget_unsent(int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+	int unsent = 0;
+	if (!ioctl(fd, SIOCOUTQ, &unsent) && unsent > 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 static int close_socket(void *arg, curl_socket_t fd)
 {
 	struct http_poll *p = arg;
 	if (fd >= 0 && (size_t)fd < p->n_sockets)
 		p->sockets[fd] = (struct http_poll_socket){ 0 };
+	forget_unsent(fd);
 	return close(fd);
 }
 

@@ -4,12 +4,15 @@
 #include "object/http.h"
 
 #include <check.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -287,6 +290,40 @@ START_TEST(nothing_is_sent_after_the_deadline)
 }
 END_TEST
 
+/* A server that stands still takes the head of a PUT only, and reads on when the call is long over. */
+START_TEST(what_was_not_taken_in_time_does_not_arrive_later)
+{
+	static char body[150000], taken[16384];
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) } };
+	socklen_t len = sizeof(a);
+	struct waited w;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 4096;
+	ck_assert_int_eq(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&a, len), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+
+	prepare(&w, HTTP_PUT, "/", 300);
+	snprintf(w.url, sizeof(w.url), "http://127.0.0.1:%u/", (unsigned)ntohs(a.sin_port));
+	w.call.body = body;
+	w.call.body_len = sizeof(body);
+	start(&w);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	wait_for(&w);
+	ck_assert_int_eq(w.call.end, HTTP_MAYBE);
+
+	size_t total = 0;
+	for (ssize_t n; (n = read(fd, taken, sizeof(taken))) > 0;)
+		total += (size_t)n;
+	ck_assert_uint_lt(total, sizeof(body));
+	close(fd);
+	close(listener);
+	http_call_release(&w.call);
+}
+END_TEST
+
 /* In line behind calls that hang. */
 START_TEST(a_call_in_line_ends_by_its_deadline_too)
 {
@@ -487,6 +524,7 @@ int main(void)
 	tcase_add_test(tc, who_refuses_connections_got_nothing);
 	tcase_add_test(tc, who_never_greets_by_tls_got_nothing);
 	tcase_add_test(tc, nothing_is_sent_after_the_deadline);
+	tcase_add_test(tc, what_was_not_taken_in_time_does_not_arrive_later);
 	tcase_add_test(tc, a_call_in_line_ends_by_its_deadline_too);
 	tcase_add_test(tc, a_dead_kept_alive_connection_is_replaced);
 	tcase_add_test(tc, a_fresh_call_is_sent_once_at_most);
