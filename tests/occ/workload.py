@@ -355,9 +355,9 @@ class Run:
             "refused for other content": lambda c: c["other"] and c["answer"] == "EEXIST",
             "by evfsctl": lambda c: int(c["w"][1:]) < self.tools,
         }
-        if self.live:
-            kinds["failed"] = lambda c: c["answer"] == "EIO"
         self.counted = {name: sum(map(is_kind, calls)) for name, is_kind in kinds.items()}
+        if self.live:
+            print("# %-30s %6d" % ("answered EIO", sum(c["answer"] == "EIO" for c in calls)))
         self.counted["events"], self.counted["reads"] = n, sum("read" in r for r in reads)
 
     def go(self, settle=20):
