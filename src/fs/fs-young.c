@@ -18,7 +18,7 @@
 
 struct young {
 	struct young *by_name, *by_row;		/* next in the bucket */
-	struct young *before, *after;		/* by row */
+	struct young *before, *after;		/* unborn ones, by row */
 	int64_t row, parent, real;
 	int64_t made_us;
 	uint64_t lookups;
@@ -30,9 +30,10 @@ struct young {
 struct fs_young {
 	pthread_mutex_t lock;			/* guards all below */
 	struct young *names[BUCKETS], *rows[BUCKETS];
-	struct young *first, *last;
+	struct young *first, *last;		/* unborn */
 	int64_t next_row;
 	size_t unborn;
+	unsigned below[BUCKETS];		/* unborn ones by parent, so that most listings look no further */
 	_Atomic size_t count;			/* read without the lock: most mounts have none */
 	_Atomic uint64_t version;
 };
@@ -53,10 +54,11 @@ void fs_young_free(struct fs_young **py)
 	struct fs_young *y = *py;
 	if (!y)
 		return;
-	for (struct young *d = y->first, *next; d; d = next) {
-		next = d->after;
-		free(d);
-	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct young *d = y->rows[i], *next; d; d = next) {
+			next = d->by_row;
+			free(d);
+		}
 	pthread_mutex_destroy(&y->lock);
 	free(y);
 	*py = NULL;
@@ -97,6 +99,25 @@ static void copy_out(const struct young *d, struct fs_young_dir *out)
 	snprintf(out->name, sizeof(out->name), "%s", d->name);
 }
 
+static void link_unborn_locked(struct fs_young *y, struct young *d)
+{
+	d->before = y->last;
+	*(y->last ? &y->last->after : &y->first) = d;
+	y->last = d;
+	y->below[(uint64_t)d->parent % BUCKETS]++;
+	y->unborn++;
+}
+
+static void unlink_unborn_locked(struct fs_young *y, struct young *d)
+{
+	*(d->before ? &d->before->after : &y->first) = d->after;
+	*(d->after ? &d->after->before : &y->last) = d->before;
+	d->before = d->after = NULL;
+	y->below[(uint64_t)d->parent % BUCKETS]--;
+	y->unborn--;
+}
+
+/* It is not linked with the unborn ones. */
 static void drop_locked(struct fs_young *y, struct young *d)
 {
 	struct young **p = &y->names[name_bucket(d->parent, d->name)];
@@ -107,8 +128,6 @@ static void drop_locked(struct fs_young *y, struct young *d)
 	while (*p != d)
 		p = &(*p)->by_row;
 	*p = d->by_row;
-	*(d->before ? &d->before->after : &y->first) = d->after;
-	*(d->after ? &d->after->before : &y->last) = d->before;
 	atomic_fetch_sub(&y->count, 1);
 	free(d);
 }
@@ -159,13 +178,10 @@ enum rc fs_young_make(struct fs_young *y, int64_t parent, const char *name, unsi
 	y->names[by_name] = d;
 	d->by_row = y->rows[by_row];
 	y->rows[by_row] = d;
-	d->before = y->last;
-	*(y->last ? &y->last->after : &y->first) = d;
-	y->last = d;
+	link_unborn_locked(y, d);
 	struct young *up = get_locked(y, parent);
 	if (up)
 		up->children++;
-	y->unborn++;
 	atomic_fetch_add(&y->count, 1);
 	atomic_fetch_add(&y->version, 1);
 	copy_out(d, out);
@@ -206,7 +222,7 @@ void fs_young_born(struct fs_young *y, int64_t row, int64_t real)
 	struct young *d = get_locked(y, row);
 	if (d && !d->real) {
 		d->real = real;
-		y->unborn--;
+		unlink_unborn_locked(y, d);
 		atomic_fetch_add(&y->version, 1);
 		drop_unneeded_locked(y, d);
 	}
@@ -226,7 +242,7 @@ enum rc fs_young_remove(struct fs_young *y, int64_t parent, const char *name)
 		struct young *up = get_locked(y, parent);
 		if (up)
 			up->children--;
-		y->unborn--;
+		unlink_unborn_locked(y, d);
 		drop_locked(y, d);
 		atomic_fetch_add(&y->version, 1);
 	}
@@ -250,9 +266,10 @@ bool fs_young_next(struct fs_young *y, int64_t parent, int64_t after, struct fs_
 	if (!atomic_load_explicit(&y->count, memory_order_acquire))
 		return false;
 	pthread_mutex_lock(&y->lock);
-	struct young *d = after ? get_locked(y, after) : NULL;
-	d = d ? d->after : y->first;
-	while (d && (d->row <= after || d->parent != parent || d->real))
+	struct young *d = NULL, *last = after ? get_locked(y, after) : NULL;
+	if (y->below[(uint64_t)parent % BUCKETS])	/* it may have been born since */
+		d = last && !last->real ? last->after : y->first;
+	while (d && (d->row <= after || d->parent != parent))
 		d = d->after;
 	if (d)
 		copy_out(d, out);
