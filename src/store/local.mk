@@ -32,6 +32,7 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/view-entry.c \
 	%D%/view-find.c \
 	%D%/view-fresh.c \
+	%D%/view-keep.c \
 	%D%/view-ledger.c \
 	%D%/view-list.c \
 	%D%/view-objects.c \

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * view-ahead.c - bodies fetched before they are asked for, and kept after they were read.
+ * view-ahead.c - bodies fetched before they are asked for.
  *
  * One request at a time is slow where each is a round trip. Who reads the events of a stream in
  * order (cat, tar, rsync, several of them) gets the next ones fetched in parallel: the window grows
- * while it is used. What was read from a server is kept in the catalog, off the reader's path.
+ * while it is used.
  *
  * An event's body here:
  *   FETCHING  a thread asks for it; who wants it waits
@@ -33,11 +33,6 @@
 #define BYTES (8u << 20)	/* of bodies fetched and not taken */
 #define UNUSED_MS 2000		/* a body that nobody took by then makes room for others */
 #define BODY_MOST (1u << 20)	/* larger ones are not fetched ahead */
-#define KEEP_MOST (256u << 10)	/* larger ones are not kept in the catalog */
-#define KEEP_BYTES (UINT64_C(1) << 30)	/* in the catalog */
-#define SAVE_BYTES (16u << 20)	/* that wait to be kept; what is beyond is not */
-#define SAVE_BATCH 256
-#define SAVE_DELAY_MS 20
 #define BUCKETS 4096
 #define FAILURES 32		/* remembered: the kernel asks a second time for what failed */
 #define FAILED_MS 200
@@ -49,7 +44,7 @@ struct body {
 	uint32_t ordinal;
 	enum state state;
 	bool listed;		/* found by the table */
-	unsigned refs;		/* the table's, the fetcher's, waiters', the saver's */
+	unsigned refs;		/* the table's, the fetcher's, waiters' */
 	size_t size;		/* as counted */
 	char *text;
 	uint64_t good_ms;	/* READY: kept until then (clock_boot_ms), even if there is no room */
@@ -57,7 +52,6 @@ struct body {
 	struct why why;
 	struct body *chain;	/* of the bucket */
 	struct body *older, *newer;	/* READY and listed, by age */
-	struct body *save_next;
 };
 
 struct job {
@@ -83,8 +77,9 @@ struct failure {
 
 struct view_ahead {
 	struct view *v;
+	struct view_keep *keep;
 	pthread_mutex_t lock;	/* guards all below but threads */
-	pthread_cond_t work, news, to_save;
+	pthread_cond_t work, news;
 	struct body *buckets[BUCKETS];
 	struct body *oldest, *newest;
 	size_t bytes;
@@ -95,12 +90,9 @@ struct view_ahead {
 	uint64_t clock;
 	struct failure failures[FAILURES];
 	size_t next_failure;
-	struct body *saves, **saves_end;
-	size_t n_saves, save_bytes;
 	bool started, stop;
-	pthread_t fetchers[FETCHERS], saver;
+	pthread_t fetchers[FETCHERS];
 	unsigned running;
-	bool saving;
 };
 
 /* ------------------------------------------------------------------ the table */
@@ -180,67 +172,6 @@ static struct body *body_new(int64_t dir, uint32_t ordinal, size_t size, enum st
 	if (b)
 		*b = (struct body){ .dir = dir, .ordinal = ordinal, .size = size, .state = state, .refs = 1 };
 	return b;
-}
-
-/* ------------------------------------------------------------------ keeping */
-
-static void save_locked(struct view_ahead *a, struct body *b)
-{
-	if (!a->saving || b->size > KEEP_MOST || a->save_bytes + b->size > SAVE_BYTES)
-		return;
-	b->refs++;
-	b->save_next = NULL;
-	*a->saves_end = b;
-	a->saves_end = &b->save_next;
-	a->save_bytes += b->size;
-	if (!a->n_saves++ || a->n_saves == SAVE_BATCH)
-		pthread_cond_signal(&a->to_save);
-}
-
-static size_t take_saves_locked(struct view_ahead *a, struct body **out)
-{
-	size_t n = 0;
-	while (a->saves && n < SAVE_BATCH) {
-		struct body *b = a->saves;
-		a->saves = b->save_next;
-		a->save_bytes -= b->size;
-		out[n++] = b;
-	}
-	if (!a->saves)
-		a->saves_end = &a->saves;
-	a->n_saves -= n;
-	return n;
-}
-
-static void *saver_main(void *arg)
-{
-	struct view_ahead *a = arg;
-	struct body *batch[SAVE_BATCH];
-	struct catalog_body rows[SAVE_BATCH];
-	pthread_mutex_lock(&a->lock);
-	while (a->n_saves || !a->stop) {
-		if (!a->n_saves) {
-			pthread_cond_wait(&a->to_save, &a->lock);
-			continue;
-		}
-		struct timespec until = clock_after_ms(SAVE_DELAY_MS);
-		while (a->n_saves < SAVE_BATCH && !a->stop &&
-		       pthread_cond_timedwait(&a->to_save, &a->lock, &until) != ETIMEDOUT)
-			;
-		size_t n = take_saves_locked(a, batch);
-		pthread_mutex_unlock(&a->lock);
-		for (size_t i = 0; i < n; i++)
-			rows[i] = (struct catalog_body){ batch[i]->dir, batch[i]->ordinal, batch[i]->text,
-							 batch[i]->size };
-		/* what can't be kept is fetched again */
-		enum rc rc = catalog_body_keep(a->v->catalog, rows, n, KEEP_BYTES, NULL);
-		(void)rc;
-		pthread_mutex_lock(&a->lock);
-		for (size_t i = 0; i < n; i++)
-			put_locked(batch[i]);
-	}
-	pthread_mutex_unlock(&a->lock);
-	return NULL;
 }
 
 /* ------------------------------------------------------------------ fetching */
@@ -338,7 +269,6 @@ static void arrived_locked(struct view_ahead *a, struct body *b, struct object_g
 		b->text = TAKE_PTR(get->buf);
 		b->state = READY;
 		age_locked(a, b, false);
-		save_locked(a, b);
 	} else {
 		/* what is not as expected is found out, and told, by who reads it */
 		b->rc = get->rc == RC_OK ? RC_NOT_FOUND : get->rc;
@@ -364,6 +294,9 @@ static void fetch(struct view_ahead *a, size_t at, struct fetch *f)
 		return;
 	enum rc rc = object_get(a->v->src.objects, f->gets, f->n);
 	(void)rc;	/* each tells for itself */
+	for (size_t i = 0; i < f->n; i++)
+		if (f->gets[i].rc == RC_OK && f->gets[i].len == f->bodies[i]->size)
+			view_keep_add(a->keep, f->bodies[i]->dir, f->bodies[i]->ordinal, f->gets[i].buf, f->gets[i].len);
 	pthread_mutex_lock(&a->lock);
 	for (size_t i = 0; i < f->n; i++)
 		arrived_locked(a, f->bodies[i], &f->gets[i]);
@@ -414,7 +347,6 @@ static void start_locked(struct view_ahead *a)
 	a->started = true;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	a->saving = !pthread_create(&a->saver, NULL, saver_main, a);
 	for (size_t i = 0; i < FETCHERS; i++) {
 		struct fetcher *f = malloc(sizeof(*f));
 		if (!f)
@@ -436,13 +368,16 @@ enum rc view_ahead_new(struct view_ahead **out, struct view *v, struct why *why)
 	if (!a)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for reading ahead");
 	a->v = v;
-	a->saves_end = &a->saves;
+	enum rc rc = view_keep_new(&a->keep, v->catalog, why);
+	if (rc != RC_OK) {
+		free(a);
+		return rc;
+	}
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&a->work, &attr);
 	pthread_cond_init(&a->news, &attr);
-	pthread_cond_init(&a->to_save, &attr);
 	pthread_condattr_destroy(&attr);
 	*out = a;
 	return RC_OK;
@@ -456,19 +391,16 @@ void view_ahead_free(struct view_ahead **pa)
 	pthread_mutex_lock(&a->lock);
 	a->stop = true;
 	pthread_cond_broadcast(&a->work);
-	pthread_cond_broadcast(&a->to_save);
 	pthread_mutex_unlock(&a->lock);
 	for (unsigned i = 0; i < a->running; i++)
 		pthread_join(a->fetchers[i], NULL);
-	if (a->saving)
-		pthread_join(a->saver, NULL);
 	for (size_t i = 0; i < BUCKETS; i++)
 		while (a->buckets[i])
 			unlist_locked(a, a->buckets[i]);
 	pthread_cond_destroy(&a->work);
 	pthread_cond_destroy(&a->news);
-	pthread_cond_destroy(&a->to_save);
 	pthread_mutex_destroy(&a->lock);
+	view_keep_free(&a->keep);
 	free(a);
 	*pa = NULL;
 }
@@ -603,6 +535,7 @@ void view_ahead_range(struct view_ahead *a, int64_t dir, uint64_t after, size_t 
 
 void view_ahead_keep(struct view_ahead *a, int64_t dir, uint32_t ordinal, const char *text, size_t len)
 {
+	view_keep_add(a->keep, dir, ordinal, text, len);
 	struct body *b = body_new(dir, ordinal, len, READY);
 	char *copy = len <= BODY_MOST ? malloc(len ? len : 1) : NULL;
 	if (!b || !copy) {
@@ -614,7 +547,6 @@ void view_ahead_keep(struct view_ahead *a, int64_t dir, uint32_t ordinal, const 
 	b->text = copy;
 	pthread_mutex_lock(&a->lock);
 	start_locked(a);
-	save_locked(a, b);
 	if (!find_locked(a, dir, ordinal) && make_room_locked(a, len)) {
 		list_locked(a, b);
 		age_locked(a, b, true);

@@ -201,6 +201,15 @@ enum rc view_entry_event(struct view *v, struct catalog_conn *conn,
 			 const struct catalog_event *from, struct view_event *out, struct why *why)
 	_must_check_;
 
+/* ------------------------------------------------------------------ view-keep.c */
+
+struct view_keep;
+enum rc view_keep_new(struct view_keep **out, struct catalog *catalog, struct why *why) _must_check_;
+/* What waits is kept first. NULL is fine. */
+void view_keep_free(struct view_keep **k);
+/* Keep the body of a settled event in the catalog, some time. Copies, does not wait. */
+void view_keep_add(struct view_keep *k, int64_t dir, uint32_t ordinal, const char *text, size_t len);
+
 /* ------------------------------------------------------------------ view-ahead.c */
 
 enum rc view_ahead_new(struct view_ahead **out, struct view *v, struct why *why) _must_check_;
@@ -218,7 +227,7 @@ void view_ahead_saw(struct view_ahead *a, int64_t dir, uint64_t number);
 void view_ahead_range(struct view_ahead *a, int64_t dir, uint64_t after, size_t n);
 /* Reading it failed: who asks again at once is told the same. */
 void view_ahead_failed(struct view_ahead *a, int64_t dir, uint32_t ordinal, const struct why *why);
-/* Keep the body of a settled event in the catalog, some time. */
+/* The body of a settled event was read: others find it here, and it is kept. */
 void view_ahead_keep(struct view_ahead *a, int64_t dir, uint32_t ordinal, const char *text,
 		     size_t len);
 
