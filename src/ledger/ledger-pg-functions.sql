@@ -245,53 +245,49 @@ CREATE OR REPLACE FUNCTION append_one(p_prefix text, p_middle text, p_seen pg_ls
 	p_occurred bigint, p_digest bytea)
 RETURNS SETOF append_answer LANGUAGE plpgsql AS $$
 DECLARE
-	a append_answer; g bigint; floor bigint; complete boolean; now bigint;
-	handle bigint; final bigint; us bigint; body bigint;
+	g bigint; floor bigint; complete boolean; now bigint; handle bigint; final bigint; us bigint;
+	body bigint;
 BEGIN
 	LOCK TABLE pending IN ROW EXCLUSIVE MODE;
 	SELECT e.number, e.floor_us, e.complete, now_us() INTO g, floor, complete, now
 		FROM seeding e, store o
 		WHERE e.identity = identity(p_prefix, p_middle, o.xmin)
 		AND pg_current_wal_insert_lsn() >= p_seen;
-	IF g IS NOT NULL THEN
-		UPDATE streams x SET last = x.last + 1, last_us = greatest(x.last_us, now, floor)
-			WHERE x.type = p_type AND x.id = p_id AND x.mark >= g
-			AND (p_expect IS NULL OR x.last = p_expect)
-			RETURNING x.stream, x.last, x.last_us INTO handle, final, us;
-		IF handle IS NULL AND complete AND coalesce(p_expect, 0) = 0 THEN
+	-- none where that found none: g is null then
+	UPDATE streams x SET last = x.last + 1, last_us = greatest(x.last_us, now, floor)
+		WHERE x.type = p_type AND x.id = p_id AND x.mark >= g
+		AND (p_expect IS NULL OR x.last = p_expect)
+		RETURNING x.stream, x.last, x.last_us INTO handle, final, us;
+	IF handle IS NULL THEN
+		IF complete AND coalesce(p_expect, 0) = 0 THEN
 			final := 1;
 			us := greatest(now, floor);
 			INSERT INTO streams(type, id, last, last_us, mark, made)
 				VALUES (p_type, p_id, 1, us, g, made_now(g))
 				ON CONFLICT DO NOTHING RETURNING stream INTO handle;
 		END IF;
-	END IF;
-	IF handle IS NULL THEN
-		RETURN QUERY SELECT * FROM append(p_prefix, p_middle, p_seen, p_lease_us,
-			ARRAY[p_type], ARRAY[p_id], ARRAY[1], ARRAY[1],
-			ARRAY[p_expect], ARRAY[p_skip], ARRAY[1], ARRAY[0], ARRAY[p_event_id],
-				ARRAY[p_event_type], ARRAY[p_head],
-			ARRAY[p_tail], ARRAY[p_size], ARRAY[p_occurred], ARRAY[p_digest]);
-		RETURN;
+		IF handle IS NULL THEN
+			RETURN QUERY SELECT * FROM append(p_prefix, p_middle, p_seen, p_lease_us,
+				ARRAY[p_type], ARRAY[p_id], ARRAY[1], ARRAY[1], ARRAY[p_expect],
+				ARRAY[p_skip], ARRAY[1], ARRAY[0], ARRAY[p_event_id],
+				ARRAY[p_event_type], ARRAY[p_head], ARRAY[p_tail], ARRAY[p_size],
+				ARRAY[p_occurred], ARRAY[p_digest]);
+			RETURN;
+		END IF;
 	END IF;
 	INSERT INTO bodies(stream, number, made_us, head, tail)
 		VALUES (handle, final, now, p_head, p_tail) RETURNING seq INTO body;
 	INSERT INTO events(stream, number, recorded_us, occurred_us, body, size, event_id,
 		event_type, digest)
 		VALUES (handle, final, us, p_occurred, body, p_size + length(final::text)
-			+ CASE WHEN p_occurred IS NOT NULL THEN 0 WHEN us % 1000000 = 0 THEN 22
-				ELSE 29 END,
+			+ CASE WHEN p_occurred IS NOT NULL THEN 0
+				WHEN us % 1000000 = 0 THEN 22 ELSE 29 END,
 			p_event_id, p_event_type, p_digest);
 	INSERT INTO pending(stream, number, recorded_us, lease_until, expected)
 		VALUES (handle, final, us, now + p_lease_us, p_expect IS NOT NULL);
-	a.item := 1;
-	a.code := 0;
-	a.stream := handle;
-	a.last := final - 1;
-	a.number := final;
-	a.recorded_us := us;
-	a.at := pg_current_wal_insert_lsn();
-	RETURN NEXT a;
+	-- one expression: each is made ready anew in every transaction
+	RETURN NEXT ROW(1, 0, handle, final - 1, final, us, false, NULL::text,
+		pg_current_wal_insert_lsn())::append_answer;
 END $$;
 
 -- Lease up to p_max unsettled rows whose lease is over, oldest first, with bodies of p_bytes at
