@@ -71,7 +71,8 @@ const char *const ledger_pg_query_texts[PG_COUNT] = {
 		"SELECT (SELECT count(*) FROM streams), (SELECT count(*) FROM pending),"
 		" (SELECT count(*) FROM pending p WHERE p.recorded_us < now_us() - 60000000),"
 		" (SELECT count(*) FROM streams s, seeding g"
-		"  WHERE NOT g.complete AND s.mark < g.number)",
+		"  WHERE NOT g.complete AND s.mark < g.number),"
+		" (SELECT coalesce(min(p.recorded_us), 0) FROM pending p)",
 
 	/* a void that begins at or before $7 and reaches beyond it counts */
 	[PG_READ_EVENTS] =

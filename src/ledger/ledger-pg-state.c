@@ -39,12 +39,12 @@ static void no_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger
 	(void)arg;
 }
 
+/* arg NULL: erase it if the log is shorter than we saw it. Otherwise in any case: no log is that long. */
 static void erase_args(struct ledger_pg *l, struct ledger_pg_conn *c, struct ledger_pg_args *a,
 		       const void *arg)
 {
 	(void)c;
-	(void)arg;
-	ledger_pg_args_int8(a, (int64_t)l->seen);
+	ledger_pg_args_int8(a, arg ? -1 : (int64_t)l->seen);
 }
 
 enum rc ledger_pg_state_erase(struct ledger_pg *l, uint64_t at, struct why *why)
@@ -76,6 +76,7 @@ static enum rc count(struct ledger_pg *l, struct ledger_state *s, struct why *wh
 	s->pending = (uint64_t)ledger_pg_args_get_int8(r, 0, 1);
 	s->late = (uint64_t)ledger_pg_args_get_int8(r, 0, 2);
 	s->unseeded = (uint64_t)ledger_pg_args_get_int8(r, 0, 3);
+	s->oldest_us = ledger_pg_args_get_int8(r, 0, 4);
 	return RC_OK;
 }
 
@@ -144,6 +145,9 @@ enum rc ledger_pg_state_seed(struct ledger *base, const char *identity, uint64_t
 	struct seed s = { identity, number, other_line, floor_us };
 	bool lost = false;
 	atomic_fetch_add_explicit(&l->counters.seed, 1, memory_order_relaxed);
+	if (!*identity)
+		return ledger_pg_run(l, PG_FENCE, erase_args, &s, true, ledger_pg_deadline(l), &r,
+				     NULL, why);
 	enum rc rc = ledger_pg_run(l, PG_SEED, seed_args, &s, false, ledger_pg_deadline(l), &r,
 				   &lost, why);
 	if (lost)

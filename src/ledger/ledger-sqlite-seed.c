@@ -23,6 +23,8 @@ enum rc ledger_sqlite_seed_write(struct ledger *base, const char *identity, uint
 	 */
 	uint64_t now = (uint64_t)clock_wall_us(),
 		 commits = now > hot.commits ? now : hot.commits + 1;
+	if (!*identity)
+		return ledger_sqlite_write_end(l, ledger_sqlite_conn_do(c, SQL_ERASE, why), 0, why);
 	if (strcmp(identity, l->file.identity))
 		rc = rc_fail(RC_CONFLICT, why, "the ledger lives at '%s' by now, not at '%s'",
 			     l->file.identity, identity);

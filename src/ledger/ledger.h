@@ -180,7 +180,8 @@ enum rc ledger_state(struct ledger *l, struct ledger_state *out, struct why *why
 /*
  * Write identity down as seeding `number` (above the last). All streams wait for their re-seed from now on. other_line: the ledger's last
  * seeding was not the one that the bucket names: what is unsettled in it and not in the object store counts as contradicted.
- * floor_us raises the floor, if above it. RC_CONFLICT: the ledger lives elsewhere by now, or was seeded meanwhile.
+ * floor_us raises the floor, if above it. identity "": what is written down is erased instead (number and the rest don't count), and all is
+ * RC_FENCED until somebody seeds. RC_CONFLICT: the ledger lives elsewhere by now, or was seeded meanwhile.
  */
 enum rc ledger_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
 		    struct why *why) _must_check_;

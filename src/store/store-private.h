@@ -174,6 +174,11 @@ enum rc store_seed_fenced(struct store *s, const char *type, const char *id, uin
 			  bool (*cancelled)(void *), void *arg, struct why *why) _must_check_;
 /* Re-seed one stream from the objects, whatever its mark says. RC_FENCED: the ledger itself must be seeded, or others are at it. */
 enum rc store_seed_stream(struct store *s, const char *type, const char *id, struct why *why) _must_check_;
+/*
+ * When the store is opened: is the ledger the one that the objects were last seeded for? One that was left behind, and is used again,
+ * looks right to itself; what is written down in it is erased then, and it is seeded as one that was put back.
+ */
+enum rc store_seed_check(struct store *s, struct why *why) _must_check_;
 /* Look once whether the ledger must be seeded, and go on with the whole store's re-seed for a while. Called by the sweeper. True: all is seeded. */
 bool store_seed_tick(struct store *s);
 

@@ -280,6 +280,26 @@ static enum rc write_down(struct store *s, const struct ledger_state *state, boo
 	return RC_OK;
 }
 
+enum rc store_seed_check(struct store *s, struct why *why)
+{
+	struct layout_seeding bucket;
+	struct ledger_state state = { .count = false };
+	enum rc rc = layout_read_seeding(s->objects, &bucket, why);
+	if (rc == RC_OK)
+		rc = ledger_state(s->ledger, &state, why);
+	if (rc != RC_OK || strcmp(state.identity, state.written))
+		return rc;	/* what differs is seen anyway */
+	bool ours = !strcmp(bucket.identity, state.identity);
+	/* a seeding of this ledger may have got no further than the bucket */
+	if (bucket.number < state.seeding || (ours && bucket.number <= state.seeding + 1))
+		return RC_OK;
+	rc = ledger_seed(s->ledger, "", 0, false, 0, why);
+	if (rc == RC_OK)
+		store_note(s, NULL, NULL, RC_OK, "the ledger is of seeding %" PRIu64 ", the objects of seeding %" PRIu64
+			   ": another ledger was in use", state.seeding, bucket.number);
+	return rc;
+}
+
 /*
  * Seed the ledger if it must be and may be. RC_OK: it is seeded. RC_TEMPORARY with *wait_ms_r > 0: to be tried again then.
  */

@@ -94,9 +94,12 @@ static bool copy_text(char **out, const char *text)
 
 static enum rc start(struct store *s, struct why *why)
 {
-	if (!s->ledger || s->read_only || !s->options.background)
+	if (!s->ledger || s->read_only)
 		return RC_OK;
-	enum rc rc = store_settle_start(s, why);
+	enum rc rc = s->options.born ? RC_OK : store_seed_check(s, why);
+	if (rc != RC_OK || !s->options.background)
+		return rc;
+	rc = store_settle_start(s, why);
 	if (rc == RC_OK)
 		rc = store_queue_start(s, why);
 	return rc == RC_OK ? store_sweep_start(s, why) : rc;

@@ -382,6 +382,25 @@ START_TEST(a_ledger_replaced_under_an_open_store_is_seeded_before_the_next_appen
 }
 END_TEST
 
+START_TEST(a_ledger_that_was_left_behind_learns_what_came_since)
+{
+	struct store *s = open_store(400);
+	struct layout_seeding seeding;
+	_cleanup_(object_freep) struct object_store *o = NULL;
+	ck_assert_uint_eq(append_ok(s, DOC), 1);
+	store_free(&s);
+	ck_assert_int_eq(object_dir_new(&o, dir, NULL), RC_OK);
+	ck_assert_int_eq(layout_read_seeding(o, &seeding, NULL), RC_OK);
+	seeding.number += 4;	/* by another ledger: this one looks right to itself */
+	strcpy(seeding.identity, "elsewhere");
+	ck_assert_int_eq(layout_write_seeding(o, &seeding, NULL), RC_OK);
+	put_event(2, "since");
+	s = open_store(400);
+	ck_assert_uint_eq(append_ok(s, DOC), 3);
+	store_free(&s);
+}
+END_TEST
+
 /* Committed, not stored: nobody sweeps. */
 static void only_commit(struct store *s, const char *text)
 {
@@ -526,19 +545,16 @@ START_TEST(limits_and_read_only_are_refused_before_anything_happens)
 	_cleanup_(buf_release) struct buf id = BUF_INIT;
 	struct why why = { "" };
 	struct store_append a;
-
 	buf_add_text(&big, "{\"event_type\":\"A\",\"data\":{\"x\":\"");
 	while (big.len < (1 << 20))
 		buf_add_text(&big, "0123456789abcdef");
 	buf_add_text(&big, "\"}}");
 	ck_assert_int_eq(append(s, &a, buf_text(&big), &why), RC_TOO_LARGE);
-
 	while (id.len < 300)
 		buf_add_char(&id, 'x');
 	_cleanup_(draft_release) struct draft d = draft_of(DOC);
 	a = (struct store_append){ .type = "Order", .id = buf_text(&id), .drafts = &d, .n = 1 };
 	ck_assert_int_eq(store_append(s, &a, &why), RC_INVALID);
-
 	struct object_store *objects = NULL;
 	_cleanup_(store_freep) struct store *ro = NULL;
 	struct store_options options = { .timeout_ms = 1000, .max_event = 1 << 20, .read_only = "a test says so" };
@@ -549,7 +565,6 @@ START_TEST(limits_and_read_only_are_refused_before_anything_happens)
 	ck_assert_uint_eq(append_ok(s, DOC), 1);
 }
 END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("store");
@@ -566,6 +581,7 @@ int main(void)
 	tcase_add_test(tc, what_is_committed_and_not_stored_is_said_so_and_stored_by_the_sweeper);
 	tcase_add_test(tc, objects_ahead_of_the_ledger_keep_their_numbers);
 	tcase_add_test(tc, a_new_ledger_learns_from_the_objects);
+	tcase_add_test(tc, a_ledger_that_was_left_behind_learns_what_came_since);
 	tcase_add_test(tc, a_ledger_replaced_under_an_open_store_is_seeded_before_the_next_append);
 	tcase_add_test(tc, a_seeding_that_ends_halfway_again_and_again_gives_no_number_up);
 	tcase_add_test(tc, a_sweep_that_heeds_no_lease_ends);
