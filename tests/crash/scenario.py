@@ -26,6 +26,7 @@ FIRES_WITHIN = 2.0  # seconds; a failpoint that is not passed by then is given u
 MANY_PASSES = 30
 SEEDING = "seed"  # in the name of a failpoint: passed only where a ledger is seeded
 SWEEPING = ("store-claimed",)  # passed only where something was left, or only committed
+QUEUED = ("store-queued",)  # passed only where an append is answered before it is stored
 IN_RECOVERY = ("store-claimed", "object-put-before", "object-put-after", "store-settle-before-sync", "store-settle-after-sync",
                "ledger-settle-after", "ledger-checkpoint")
 IN_TOOL = ("store-committed", "store-delivered", "object-put-before", "object-put-written", "object-put-after",
@@ -49,7 +50,7 @@ class Scenario:
         self.log = self.folder + "/log"
         self.random = random.Random("%s/%d" % (seed, index))
         self.failpoints = failpoints
-        self.plans, self.doing = [], "init"
+        self.plans, self.seedings, self.doing = [], [], "init"
         self.cycles = 0
         self.fired = {}  # failpoint: how often it killed
         self.inside = 0  # kills that cut an append
@@ -73,7 +74,7 @@ class Scenario:
     def plan(self):
         """The next cycle's fault: (failpoint or None for kill at any time, pass, seconds until it is a plain kill)."""
         if not self.plans:
-            usual = [f for f in self.failpoints if SEEDING not in f and (f not in SWEEPING or self.kind == "committed")]
+            usual = [f for f in self.failpoints if SEEDING not in f and (f not in SWEEPING + QUEUED or "committed" in self.kind)]
             self.plans = usual + [None, None, None]
             self.random.shuffle(self.plans)
         name = self.plans.pop()
@@ -85,7 +86,12 @@ class Scenario:
         return name and "%s:%d" % (name, self.random.randint(1, min(3, passes(name))))
 
     def seeding(self, none):
-        return self.one_of([f for f in self.failpoints if SEEDING in f], none)
+        """The next failpoint of a seeding; after all of them, with none of that many, they come again."""
+        if not self.seedings:
+            self.seedings = [f for f in self.failpoints if SEEDING in f] + [None] * none
+            self.random.shuffle(self.seedings)
+        name = self.seedings.pop() if self.seedings else None
+        return self.one_of([name] if name else [])
 
     # ---- parts of a cycle
 
