@@ -152,6 +152,11 @@ free_port() {
 home_port() {
 	local port
 	port=$(cat "$1/port" 2>/dev/null)
+	# One that was killed is a zombie while its last threads still listen.
+	for _ in {1..100}; do
+		[ -n "$port" ] && is_listening "$port" || break
+		sleep 0.02
+	done
 	if [ -z "$port" ] || is_listening "$port"; then
 		port=$(free_port) || return 1
 		echo "$port" >"$1/port"
