@@ -17,9 +17,9 @@
 #include "base/plant.h"
 #include "event/draft.h"
 
-#define SHOWN_EARLY_MS 30	/* how long an append that is shown already is not committed */
+#define SHOWN_EARLY_MS 30 /* how long an append that is shown already is not committed */
 #define ANSWERED_EARLY_MS 30
-#define HELD_MS 8000		/* how long a claim is kept, unless the ledger is seeded anew */
+#define HELD_MS 8000 /* how long a claim is kept, unless the ledger is seeded anew */
 
 /* An append, copied: it lives on when its caller has been answered. */
 struct flight {
@@ -32,11 +32,11 @@ struct flight {
 struct ledger_plant {
 	struct ledger base;
 	struct ledger *inner;
-	pthread_mutex_t lock;		/* guards all below */
+	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t landed;
 	struct flight *flights;
 	unsigned running;
-	char **ids;			/* that stand in callers' items */
+	char **ids; /* that stand in callers' items */
 	size_t n_ids;
 };
 
@@ -52,7 +52,8 @@ static bool take_stream(void *arg, const struct ledger_row *row)
 }
 
 /* The stream as it stands now; false: it can't be known. */
-static bool look_at_stream(struct ledger_plant *p, const struct ledger_append *item, struct ledger_row *row)
+static bool look_at_stream(struct ledger_plant *p, const struct ledger_append *item,
+			   struct ledger_row *row)
 {
 	struct ledger_query q = { .what = LEDGER_STREAM, .type = item->type, .id = item->id };
 	*row = (struct ledger_row){ 0 };
@@ -84,7 +85,8 @@ static void flight_free(struct flight *f)
 	free(f);
 }
 
-static struct flight *flight_new(struct ledger_plant *p, const struct ledger_append *item, uint64_t lease_ms)
+static struct flight *flight_new(struct ledger_plant *p, const struct ledger_append *item,
+				 uint64_t lease_ms)
 {
 	struct flight *f = calloc(1, sizeof(*f));
 	if (!f)
@@ -157,8 +159,8 @@ static bool answer_early(struct ledger_plant *p, struct ledger_append *item, uin
 {
 	struct ledger_row row;
 	pthread_t thread;
-	if (!look_at_stream(p, item, &row) || !row.stream || (item->has_expect && item->expect != row.last) ||
-	    is_known(p, item->events[0].event_id))
+	if (!look_at_stream(p, item, &row) || !row.stream ||
+	    (item->has_expect && item->expect != row.last) || is_known(p, item->events[0].event_id))
 		return false;
 	struct flight *f = flight_new(p, item, lease_ms);
 	if (!f)
@@ -211,16 +213,22 @@ static enum rc open_the_gate(struct ledger_plant *p, const struct ledger_append 
 	struct ledger_state state = { .count = false };
 	enum rc rc = ledger_state(p->inner, &state, NULL);
 	if (rc == RC_OK && strcmp(state.identity, state.written)) {
-		rc = ledger_seed(p->inner, state.identity, state.seeding + 1, false, state.floor_us, NULL);
+		rc = ledger_seed(p->inner, state.identity, state.seeding + 1, false, state.floor_us,
+				 NULL);
 		if (rc == RC_OK)
 			rc = ledger_state(p->inner, &state, NULL);
 	}
 	if (rc != RC_OK)
 		return rc;
 	struct ledger_row row = { 0 };
-	struct ledger_query q = { .what = LEDGER_STREAM, .type = item->type, .id = item->id, .unseeded_too = true };
+	struct ledger_query q = {
+		.what = LEDGER_STREAM, .type = item->type, .id = item->id, .unseeded_too = true
+	};
 	rc = ledger_read(p->inner, &q, take_stream, &row, NULL, NULL);
-	struct ledger_reseed r = { .type = item->type, .id = item->id, .seeding = state.seeding, .after = row.settled_to };
+	struct ledger_reseed r = { .type = item->type,
+				   .id = item->id,
+				   .seeding = state.seeding,
+				   .after = row.settled_to };
 	return rc == RC_OK ? ledger_reseed(p->inner, &r, NULL) : rc;
 }
 
@@ -228,13 +236,15 @@ static enum rc settle_all(struct ledger_plant *p, const struct ledger_append *it
 {
 	enum rc rc = RC_OK;
 	for (size_t i = 0; i < item->n && rc == RC_OK; i++) {
-		struct ledger_ref ref = { item->stream, item->events[i].number, item->events[i].event_id };
+		struct ledger_ref ref = { item->stream, item->events[i].number,
+					  item->events[i].event_id };
 		rc = ledger_settle(p->inner, &ref, 1, NULL);
 	}
 	return rc;
 }
 
-static enum rc append_one(struct ledger_plant *p, struct ledger_append *item, uint64_t lease_ms, struct why *why)
+static enum rc append_one(struct ledger_plant *p, struct ledger_append *item, uint64_t lease_ms,
+			  struct why *why)
 {
 	bool has_expect = item->has_expect;
 	struct flight *early = NULL;
@@ -251,7 +261,8 @@ static enum rc append_one(struct ledger_plant *p, struct ledger_append *item, ui
 	}
 	if (PLANTED("duplicate-on-retry"))
 		forget_ids(p, item);
-	if (PLANTED("retry-refused") && has_expect && look_at_stream(p, item, &row) && row.last != item->expect) {
+	if (PLANTED("retry-refused") && has_expect && look_at_stream(p, item, &row) &&
+	    row.last != item->expect) {
 		item->last = row.last;
 		item->known = item->fenced_stream = false;
 		item->rc = rc_fail(RC_CONFLICT, &item->why, "planted");
@@ -262,7 +273,8 @@ static enum rc append_one(struct ledger_plant *p, struct ledger_append *item, ui
 		clock_sleep_ms(SHOWN_EARLY_MS);
 	}
 	enum rc rc = ledger_append(p->inner, item, 1, lease_ms, why);
-	if (PLANTED("append-ignores-identity") && (rc == RC_FENCED || (rc == RC_OK && item->rc == RC_FENCED)) &&
+	if (PLANTED("append-ignores-identity") &&
+	    (rc == RC_FENCED || (rc == RC_OK && item->rc == RC_FENCED)) &&
 	    open_the_gate(p, item) == RC_OK)
 		rc = ledger_append(p->inner, item, 1, lease_ms, why);
 	if (early)
@@ -274,7 +286,8 @@ static enum rc append_one(struct ledger_plant *p, struct ledger_append *item, ui
 }
 
 /* One by one: group commit is no bug that is planted here. */
-static enum rc plant_append(struct ledger *l, struct ledger_append *items, size_t n, uint64_t lease_ms, struct why *why)
+static enum rc plant_append(struct ledger *l, struct ledger_append *items, size_t n,
+			    uint64_t lease_ms, struct why *why)
 {
 	enum rc worst = RC_OK;
 	for (size_t i = 0; i < n; i++) {
@@ -332,13 +345,14 @@ static void dawdle(struct ledger_plant *p, uint64_t seeding)
 	uint64_t until = clock_boot_ms() + HELD_MS;
 	struct ledger_state state = { .count = false };
 	while (clock_boot_ms() < until &&
-	       (ledger_state(p->inner, &state, NULL) != RC_OK || state.seeding == seeding || strcmp(state.identity, state.written)))
+	       (ledger_state(p->inner, &state, NULL) != RC_OK || state.seeding == seeding ||
+		strcmp(state.identity, state.written)))
 		clock_sleep_ms(20);
-	clock_sleep_ms(500);	/* others append meanwhile */
+	clock_sleep_ms(500); /* others append meanwhile */
 }
 
-static enum rc plant_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all, ledger_pending_fn *fn, void *arg,
-			   size_t *n_r, struct why *why)
+static enum rc plant_claim(struct ledger *l, size_t max, uint64_t lease_ms, bool all,
+			   ledger_pending_fn *fn, void *arg, size_t *n_r, struct why *why)
 {
 	struct ledger_plant *p = plant_of(l);
 	bool moves = PLANTED("row-moved"), dawdles = PLANTED("sweeper-without-fence");
@@ -394,11 +408,22 @@ static void show_flights(struct ledger_plant *p, const struct ledger_query *q, s
 			const struct ledger_event *e = &f->item.events[i];
 			int64_t now = clock_wall_us();
 			struct ledger_row row = {
-				.stream = s->stream, .type = q->type, .id = q->id, .number = ++s->last, .event_id = e->event_id,
-				.event_type = e->event_type, .occurred_us = e->own_time ? e->occurred_us : now, .recorded_us = now,
-				.head = e->head, .tail = e->tail, .head_len = e->head_len, .tail_len = e->tail_len,
-				.own_time = e->own_time, .digest = e->digest,
-				.size = draft_join_len(e->head_len, e->tail_len, e->own_time, now, s->last),
+				.stream = s->stream,
+				.type = q->type,
+				.id = q->id,
+				.number = ++s->last,
+				.event_id = e->event_id,
+				.event_type = e->event_type,
+				.occurred_us = e->own_time ? e->occurred_us : now,
+				.recorded_us = now,
+				.head = e->head,
+				.tail = e->tail,
+				.head_len = e->head_len,
+				.tail_len = e->tail_len,
+				.own_time = e->own_time,
+				.digest = e->digest,
+				.size = draft_join_len(e->head_len, e->tail_len, e->own_time, now,
+						       s->last),
 			};
 			s->stopped = !s->fn(s->arg, &row);
 		}
@@ -406,8 +431,8 @@ static void show_flights(struct ledger_plant *p, const struct ledger_query *q, s
 	pthread_mutex_unlock(&p->lock);
 }
 
-static enum rc plant_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
-			  struct why *why)
+static enum rc plant_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn,
+			  void *arg, bool *fenced_stream, struct why *why)
 {
 	struct ledger_plant *p = plant_of(l);
 	if (!PLANTED("shown-before-commit") || q->what != LEDGER_EVENTS || q->limit)
@@ -421,7 +446,8 @@ static enum rc plant_read(struct ledger *l, const struct ledger_query *q, ledger
 
 /* ------------------------------------------------------------------ the rest is as it was */
 
-static enum rc plant_settle(struct ledger *l, const struct ledger_ref *refs, size_t n, struct why *why)
+static enum rc plant_settle(struct ledger *l, const struct ledger_ref *refs, size_t n,
+			    struct why *why)
 {
 	return ledger_settle(plant_of(l)->inner, refs, n, why);
 }
@@ -431,8 +457,8 @@ static enum rc plant_state(struct ledger *l, struct ledger_state *out, struct wh
 	return ledger_state(plant_of(l)->inner, out, why);
 }
 
-static enum rc plant_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line, int64_t floor_us,
-			  struct why *why)
+static enum rc plant_seed(struct ledger *l, const char *identity, uint64_t number, bool other_line,
+			  int64_t floor_us, struct why *why)
 {
 	return ledger_seed(plant_of(l)->inner, identity, number, other_line, floor_us, why);
 }

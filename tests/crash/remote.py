@@ -15,7 +15,7 @@ from servers import Servers
 KINDS = ("s3-lost", "s3-committed", "s3-faults-committed", "s3-pair", "s3", "s3-faults", "s3", "s3-faults")  # the slow ones first
 SERVERS_KIND = "s3-servers"
 
-APPEND, PUT = "append", "PUT "  # stand in what goes to PostgreSQL, and to S3
+APPEND, PUT = '"event_type"', "PUT"  # stand in what goes to PostgreSQL with an append, and to S3
 # Each: the proxy's commands. n is a number of the cycle's.
 BROKEN = {
     "the ledger's reply is lost": lambda n: [("pg", "lost", {"match": APPEND, "nth": n})],
@@ -39,7 +39,7 @@ BROKEN = {
     "both break": lambda n: [("pg", "lost", {"p": 0.03}), ("s3", "reset", {"p": 0.05}), ("pg", "cut", {"p": 0.03})],
 }
 BROKEN_SERVERS = ("S3 is killed and restarted", "PostgreSQL stops at once and restarts", "both are killed", "S3 stands still",
-                  "S3 stands still and goes on")
+                  "S3 stands still and goes on", "backends are told to end", "a backend is killed")
 UNMOUNTED = "unmounted after the last close, the cache removed"
 
 
@@ -50,6 +50,7 @@ class RemoteScenario(Scenario):
     def __init__(self, servers, *arguments):
         self.servers = servers
         self.own_servers = self.proxy = None
+        self.broken = {}  # what was done to the connections: how often
         super().__init__(*arguments)
 
     def new_place(self):
@@ -96,7 +97,9 @@ class RemoteScenario(Scenario):
             for link, command, keys in BROKEN[what](self.random.randint(1, 8)):
                 self.proxy.tell(link, command, **keys)
             # longer than timeout=1s every now and then, so that it is given up
+            before = self.proxy.fired()
             time.sleep(self.random.choice((0.2, 0.4, 1.6)))
+            self.broken[what] = self.broken.get(what, 0) + self.proxy.fired() - before
         elif what != UNMOUNTED:
             self.break_servers(what)
         if what == UNMOUNTED or self.random.random() < 0.3:
@@ -115,6 +118,15 @@ class RemoteScenario(Scenario):
             if "goes on" in what:
                 s.stall_s3(False)
                 time.sleep(0.2)
+            return
+        if "backend" in what:  # between a COMMIT and its reply, now and then; the latter has the postmaster end all of them
+            end = time.monotonic() + 0.6
+            while time.monotonic() < end:
+                for pid in s.backends()[:1 if "killed" in what else 2]:
+                    os.kill(pid, signal.SIGKILL if "killed" in what else signal.SIGTERM)
+                if "killed" in what:
+                    break
+            s.is_listening()
             return
         broken = [s.minio] if "S3" in what else [s.postgres] if "PostgreSQL" in what else [s.minio, s.postgres]
         for server in broken:

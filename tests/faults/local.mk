@@ -1,4 +1,5 @@
 check_PROGRAMS += %D%/proxy
+%C%_proxy_SOURCES = %D%/proxy.c %D%/proxy-conn.c %D%/proxy-conn.h
 TESTS += %D%/test-proxy
 EXTRA_DIST += %D%/test-proxy %D%/proxy.py %D%/servers.py
 

@@ -213,6 +213,11 @@ class Servers:
     def sql(self, text):
         return self.pg("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text).decode().strip()
 
+    def backends(self):
+        """The processes that serve evfs; none where the server does not answer."""
+        said = self.pg("psql", "-X", "-A", "-t", "-c", "SELECT pid FROM pg_stat_activity WHERE usename = 'test_appender'", check=False)
+        return [int(pid) for pid in said.split() if int(pid) > 1]
+
     def is_listening(self, seconds=30):
         end = time.monotonic() + seconds
         while self.pg("psql", "-X", "-c", "SELECT 1", check=False) == b"":
