@@ -45,11 +45,14 @@ UNMOUNTED = "unmounted after the last close, the cache removed"
 
 class RemoteScenario(Scenario):
     live = True
+    settles_within = 60.0
     patience = ",timeout=4s"  # nothing is broken any more: who looks must not fail for a slow machine
 
     def __init__(self, servers, *arguments):
         self.servers = servers
         self.own_servers = self.proxy = None
+        if "committed" in arguments[-1]:
+            self.fires_within = 0.7  # what is only committed piles up, and is stored again and again until the next
         self.broken = {}  # what was done to the connections: how often
         super().__init__(*arguments)
 

@@ -42,6 +42,8 @@ def passes(name):
 
 class Scenario:
     live = False  # do writers go on after EIO?
+    fires_within = FIRES_WITHIN
+    settles_within = 20.0  # seconds
     patience = ""  # more options of a mount that must come up and finish what another one began
 
     def __init__(self, folder, build, failpoints, seed, index, kind):
@@ -180,7 +182,7 @@ class Scenario:
 
     def kill(self, mount, name, failpoint, seconds):
         """Let it work until its failpoint, or the time, kills it."""
-        end = time.monotonic() + (FIRES_WITHIN if name else seconds)
+        end = time.monotonic() + (self.fires_within if name else seconds)
         while mount.alive() and time.monotonic() < end:
             time.sleep(0.002)
         fired = not mount.alive()
@@ -203,7 +205,7 @@ class Scenario:
         """Mount until it lives; whatever failpoint kills the first, the next has none. Returns a mount with nothing pending."""
         while True:
             mount = self.mount("mnt", failpoint, self.patience)
-            if mount.ready() and mount.settle():
+            if mount.ready() and mount.settle(self.settles_within):
                 return mount
             mount.kill()
             mount.clear()
@@ -358,7 +360,7 @@ class Scenario:
             self.inside += 1 if cut else 0
             recovery = self.recovery(fault)
             if other:
-                if not other.settle():
+                if not other.settle(self.settles_within):
                     raise Failed("the other mount was killed, nobody knows why: " + other.said())
                 self.checked(other)
                 self.end(other)
