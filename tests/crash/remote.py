@@ -52,7 +52,7 @@ class RemoteScenario(Scenario):
         self.servers = servers
         self.own_servers = self.proxy = None
         if "committed" in arguments[-1]:
-            self.fires_within = 0.7  # what is only committed piles up, and is stored again and again until the next
+            self.fires_within = 0.7  # what is only committed piles up, and has to be stored before the check
         self.broken = {}  # what was done to the connections: how often
         super().__init__(*arguments)
 
