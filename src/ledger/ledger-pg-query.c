@@ -41,6 +41,7 @@
 	" e.open, e.own_time, e.head, e.tail, e.digest"
 #define BODY_FROM "(SELECT min(seq) FROM bodies) AS body_from"
 #define BODY " LEFT JOIN bodies b ON b.seq = e.body AND e.body >= t.body_from"
+#define NO_BODY " CROSS JOIN (SELECT NULL::bytea AS head, NULL::bytea AS tail) b"
 
 /* settled_to needs the first unsettled number. */
 #define OPEN_FROM(s) "(SELECT min(p.number) FROM pending p WHERE p.stream = " s ".stream)"
@@ -50,6 +51,21 @@
 	"  s.mark < h.number AS waits, s.made FROM streams s" \
 	" WHERE h.verdict = 0 AND " where " ORDER BY " order limit \
 	") s ON true ORDER BY " order
+
+/* A void that begins at or before $7 and reaches beyond it counts. */
+#define EVENTS(body) \
+	NAMED ", f AS MATERIALIZED (" \
+	" SELECT t.*, " OPEN_FROM("t") " AS open_from, " BODY_FROM "," \
+	" coalesce((SELECT v.number FROM events v" \
+	"  WHERE v.stream = t.stream AND v.number <= $7" \
+	"  ORDER BY v.number DESC LIMIT 1), 0) AS from_number FROM t)" \
+	" SELECT t.verdict, t.at, t.stream, NULL::text, NULL::text, " COLUMNS \
+	" FROM f t LEFT JOIN LATERAL (" \
+	" SELECT " EVENT("e.number >= t.open_from") " FROM events e" body \
+	" WHERE t.verdict = 0 AND e.stream = t.stream AND e.number >= t.from_number" \
+	"  AND e.number + greatest(e.span, 1) - 1 > $7::bigint" \
+	" ORDER BY e.number LIMIT $8::bigint" \
+	") e ON true ORDER BY e.number"
 
 #define BY_TIME "e.recorded_us, e.stream, e.number"
 
@@ -66,7 +82,8 @@ const char *const ledger_pg_query_texts[PG_COUNT] = {
 	[PG_STATE] =
 		"SELECT CASE WHEN pg_current_wal_insert_lsn() < $3::pg_lsn THEN 2 ELSE 0 END,"
 		" pg_current_wal_flush_lsn(), o.uuid::text, identity($1::text, $2::text, o.xmin),"
-		" g.identity, g.number, now_us(), g.floor_us, g.complete FROM seeding g, store o",
+		" g.identity, g.number, now_us(), g.floor_us, g.complete,"
+		" hashtextextended(pg_current_snapshot()::text, 0) FROM seeding g, store o",
 	[PG_COUNTS] =
 		"SELECT (SELECT count(*) FROM streams), (SELECT count(*) FROM pending),"
 		" (SELECT count(*) FROM pending p WHERE p.recorded_us < now_us() - 60000000),"
@@ -74,20 +91,8 @@ const char *const ledger_pg_query_texts[PG_COUNT] = {
 		"  WHERE NOT g.complete AND s.mark < g.number),"
 		" (SELECT coalesce(min(p.recorded_us), 0) FROM pending p)",
 
-	/* a void that begins at or before $7 and reaches beyond it counts */
-	[PG_READ_EVENTS] =
-		NAMED ", f AS MATERIALIZED ("
-		" SELECT t.*, " OPEN_FROM("t") " AS open_from, " BODY_FROM ","
-		" coalesce((SELECT v.number FROM events v"
-		"  WHERE v.stream = t.stream AND v.number <= $7"
-		"  ORDER BY v.number DESC LIMIT 1), 0) AS from_number FROM t)"
-		" SELECT t.verdict, t.at, t.stream, NULL::text, NULL::text, " COLUMNS
-		" FROM f t LEFT JOIN LATERAL ("
-		" SELECT " EVENT("e.number >= t.open_from") " FROM events e" BODY
-		" WHERE t.verdict = 0 AND e.stream = t.stream AND e.number >= t.from_number"
-		"  AND e.number + greatest(e.span, 1) - 1 > $7::bigint"
-		" ORDER BY e.number LIMIT $8::bigint"
-		") e ON true ORDER BY e.number",
+	[PG_READ_EVENTS] = EVENTS(BODY),
+	[PG_READ_EVENTS_LEAN] = EVENTS(NO_BODY),
 	[PG_READ_ID] =
 		HEAD ", t AS MATERIALIZED (SELECT h.*, 0 AS body_from FROM h)"
 		" SELECT CASE WHEN t.verdict = 0 AND NOT $4 AND e.mark < t.number THEN 3"

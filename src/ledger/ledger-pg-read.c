@@ -21,11 +21,11 @@ struct reading {
 		held; /* LEDGER_NEW_STREAMS: the row before, which is told when its next is known */
 };
 
-static enum ledger_pg_sql statement(enum ledger_what what)
+static enum ledger_pg_sql statement(const struct ledger_query *q)
 {
-	switch (what) {
+	switch (q->what) {
 	case LEDGER_EVENTS:
-		return PG_READ_EVENTS;
+		return q->lean ? PG_READ_EVENTS_LEAN : PG_READ_EVENTS;
 	case LEDGER_ID:
 		return PG_READ_ID;
 	case LEDGER_TIME:
@@ -249,7 +249,7 @@ enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, l
 {
 	struct ledger_pg *l = container_of(base, struct ledger_pg, base);
 	struct reading s = { .l = l, .query = q, .fn = fn, .arg = arg };
-	enum ledger_pg_sql sql = statement(q->what);
+	enum ledger_pg_sql sql = statement(q);
 	uint64_t deadline = ledger_pg_deadline(l);
 	bool stale = true;
 	enum rc rc = RC_OK;

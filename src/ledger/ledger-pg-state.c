@@ -18,7 +18,8 @@ enum {
 	STATE_SEEDING,
 	STATE_NOW,
 	STATE_FLOOR,
-	STATE_COMPLETE
+	STATE_COMPLETE,
+	STATE_POINT
 };
 enum { SEED_CODE, SEED_AT, SEED_IDENTITY, SEED_NUMBER };
 enum { SEED_ELSEWHERE = 3, SEED_MEANWHILE };
@@ -111,6 +112,8 @@ enum rc ledger_pg_state_read(struct ledger *base, struct ledger_state *out, stru
 		s.now_us = ledger_pg_args_get_int8(r, 0, STATE_NOW);
 		s.floor_us = ledger_pg_args_get_int8(r, 0, STATE_FLOOR);
 		s.complete = ledger_pg_args_get_bool(r, 0, STATE_COMPLETE);
+		/* another commit, another snapshot */
+		s.point = (uint64_t)ledger_pg_args_get_int8(r, 0, STATE_POINT) | 1;
 		break;
 	}
 	enum rc rc = s.count ? count(l, &s, why) : RC_OK;
