@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A test's own MinIO and PostgreSQL (tests/services/one), with the fault proxy before them; and what MinIO holds, read without evfs."""
 import datetime
+import glob
 import hashlib
 import hmac
 import http.client
@@ -136,6 +137,13 @@ class Server:
 
     def signal(self, number):
         os.kill(self.pid(), number)
+
+
+def stop_below(folder):
+    """Servers that belong to a process which was killed."""
+    for home in glob.glob(folder + "/*/servers/*"):
+        if os.path.exists(home + "/pid"):
+            Server("", home).stop()
 
 
 class Servers:
