@@ -59,16 +59,27 @@ enum rc key_native_parse(const char *key, struct buf *type, struct buf *id, uint
 	 * event
 	 */
 	if (slash == last || digits < 10 || (digits > 10 && last[1] == '0') ||
-	    strcmp(last + 1 + digits, SUFFIX) || !take_number(last + 1, digits, &number))
+	    strcmp(last + 1 + digits, SUFFIX) || !take_number(last + 1, digits, &number) || !number)
 		return rc_fail(RC_INVALID, why,
 			       "'%s' is no event's key: expected " NATIVE "TYPE/ID/NUMBER" SUFFIX
 			       ", the number with ten digits",
 			       key);
+	size_t type_at = type->len, id_at = id->len;
 	enum rc rc = name_decode(begin, (size_t)(slash - begin), type, why);
 	if (rc == RC_OK)
 		rc = name_decode_id(slash + 1, (size_t)(last - slash - 1), id, why);
 	if (rc != RC_OK)
 		return rc_prefix(rc, why, "key '%s'", key);
+
+	/* what is escaped otherwise than we do would be a second key, too */
+	_cleanup_(buf_release) struct buf ours = BUF_INIT;
+	key_native_event(buf_text(type) + type_at, buf_text(id) + id_at, number, &ours);
+	if (buf_failed(&ours) || buf_failed(type) || buf_failed(id))
+		return rc_fail(RC_NO_MEMORY, why, "no memory for key '%s'", key);
+	if (type->len == type_at || id->len == id_at)
+		return rc_fail(RC_INVALID, why, "'%s' is no event's key: no stream is named", key);
+	if (strcmp(ours.data, key))
+		return rc_fail(RC_INVALID, why, "'%s' is no event's key: expected '%s'", key, ours.data);
 	*number_r = number;
 	return RC_OK;
 }

@@ -49,7 +49,13 @@ START_TEST(other_keys_are_refused)
 		"events/2025/12/18/Order/o/x.json",
 		"streams/Order/.o/0000000003.json",
 		"streams/Order/o/99999999999999999999.json",
+		"streams/Order/o/0000000000.json",
 		"xstreams/Order/o/0000000003.json",
+		"streams/Order/a%2Fb/0000000003.json",	/* those of other keys, escaped otherwise */
+		"streams/Order/%41/0000000003.json",
+		"streams/%4Frder/o/0000000003.json",
+		"streams/%/o/0000000003.json",
+		"streams/Order/%/0000000003.json",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		_cleanup_(buf_release) struct buf type = BUF_INIT, id = BUF_INIT;

@@ -238,6 +238,7 @@ START_TEST(each_kind_of_damage_is_named_by_stream_number_and_key)
 	      " && cp 0000000005.json 0000000006.json && echo broken >0000000007.json && echo hi >letter.txt"
 	      " && cp 0000000008.json 0000000011.json && sed -i 's/\"sequence_number\": *8/\"sequence_number\":11/' 0000000011.json");
 	shell("echo x >beside && mkdir other && echo y >other/deep");
+	shell("mkdir streams/T/a%%2Fz && cp streams/T/a/z/0000000001.json streams/T/a%%2Fz && touch streams/T/b/0000000000.json");
 	shell("cp streams/T/b/0000000003.json streams/T/a/z/0000000003.json");
 	shell("rm -r streams/U");
 	whole(s, &r, &p);
@@ -249,10 +250,12 @@ START_TEST(each_kind_of_damage_is_named_by_stream_number_and_key)
 	must_have(&r, "foreign / 0 streams/T/a/letter.txt\n");
 	must_have(&r, "foreign / 0 beside\n");
 	must_have(&r, "foreign / 0 other/deep\n");
+	must_have(&r, "foreign / 0 streams/T/a%2Fz/0000000001.json\n");
+	must_have(&r, "foreign / 0 streams/T/b/0000000000.json\n");
 	must_have(&r, "wrong-place T/a/z 3 streams/T/a/z/0000000003.json\n");
 	must_have(&r, "missing-object U/only 1 streams/U/only/0000000001.json\n");
-	ck_assert_msg(r.n == 10, "%s", buf_text(&r.found));
-	ck_assert_uint_eq(p.findings, 10);
+	ck_assert_msg(r.n == 12, "%s", buf_text(&r.found));
+	ck_assert_uint_eq(p.findings, 12);
 	buf_release(&r.found);
 }
 END_TEST
