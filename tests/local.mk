@@ -6,6 +6,7 @@ include tests/tools/local.mk
 include tests/mount/local.mk
 include tests/crash/local.mk
 include tests/occ/local.mk
+include tests/fuzz/local.mk
 include tests/faults/local.mk
 EXTRA_DIST += tests/lib.sh
 # Where the shell tests find programs and sources; see tests/lib.sh.
