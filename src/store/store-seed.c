@@ -500,8 +500,10 @@ enum rc store_reindex(struct store *s, void (*progress)(void *arg, uint64_t stre
 	for (uint64_t until = clock_boot_ms() + wait_ms; rc == RC_OK && clock_boot_ms() < until; clock_sleep_ms(50))
 		if (progress)
 			progress(arg, 0);
+	*out = (struct store_reindexed){ 0 };
 	while (rc == RC_OK) {
-		struct walk w = { .whole = true, .progress = progress, .arg = arg };
+		struct walk w = { .whole = true, .progress = progress, .arg = arg, .sum = *out };
+		w.sum.streams = w.sum.events = 0;	/* counted by the last walk, what was changed by all */
 		rc = seed_all(s, &w, why);
 		*out = w.sum;
 		if (rc != RC_FENCED && rc != RC_CONFLICT)
