@@ -18,7 +18,7 @@ struct told {
 static bool tell(void *arg, const struct object_info *info)
 {
 	struct told *t = arg;
-	MUST(!strncmp(info->key, PREFIX + CUT, strlen(PREFIX + CUT)));
+	MUST(!strncmp(info->key, &PREFIX[CUT], strlen(&PREFIX[CUT])));
 	MUST(strlen(info->key) < sizeof(t->last));
 	MUST(strcmp(info->key, "streams/Order") > 0);
 	MUST(!t->any || strcmp(info->key, t->last) > 0);
