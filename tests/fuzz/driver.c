@@ -56,7 +56,8 @@ static void put_at(size_t at, size_t n, const uint8_t *by, size_t m)
 	uint8_t copy[256];
 	if (m > sizeof(copy) || input_len - n + m > INPUT_MAX)
 		return;
-	memcpy(copy, by, m);
+	if (m)	/* by may be NULL otherwise */
+		memcpy(copy, by, m);
 	memmove(input + at + m, input + at + n, input_len - at - n);
 	memcpy(input + at, copy, m);
 	input_len += m - n;
