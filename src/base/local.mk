@@ -5,6 +5,7 @@ noinst_LIBRARIES += %D%/libbase.a
 	%D%/cleanup.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/failpoint.c %D%/failpoint.h \
+	%D%/hash.h \
 	%D%/json.c %D%/json.h \
 	%D%/json-form.c %D%/json-form.h \
 	%D%/json-scan.c %D%/json-scan.h \

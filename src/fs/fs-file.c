@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 
 #define BUCKETS 1024
 #define GRACE_MS 2000
@@ -42,9 +43,7 @@ enum rc fs_files_new(struct fs_files **out, struct why *why)
 
 static size_t name_bucket(int64_t dir, const char *name)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ (uint64_t)dir;
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+	uint64_t h = hash_text(HASH_START ^ (uint64_t)dir, name);
 	return (h ^ h >> 32) % BUCKETS;
 }
 

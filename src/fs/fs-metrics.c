@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 
 #define PAIRS 512	/* label pairs told apart; the rest is counted together */
 #define ERRNOS 140
@@ -78,12 +79,7 @@ void fs_metrics_free(struct fs_metrics **pm)
 
 static size_t slot_of(const char *type, const char *event_type)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-	for (; *type; type++)
-		h = (h ^ (unsigned char)*type) * UINT64_C(0x100000001b3);
-	h *= UINT64_C(0x100000001b3);
-	for (; *event_type; event_type++)
-		h = (h ^ (unsigned char)*event_type) * UINT64_C(0x100000001b3);
+	uint64_t h = hash_pair(type, event_type);
 	return (h ^ h >> 32) % PAIRS;
 }
 

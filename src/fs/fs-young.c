@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "fs/fs-node.h"
 
 #define BUCKETS 4096
@@ -66,9 +67,7 @@ void fs_young_free(struct fs_young **py)
 
 static size_t name_bucket(int64_t parent, const char *name)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ (uint64_t)parent;
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+	uint64_t h = hash_text(HASH_START ^ (uint64_t)parent, name);
 	return (h ^ h >> 32) % BUCKETS;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "object/object-s3.h"
 #include "setup/stack-private.h"
@@ -87,9 +88,7 @@ static bool make_directories(char *path)
 static enum rc place_catalog(const struct config *c, const struct stack_parts *p, char **out,
 			     struct why *why)
 {
-	uint64_t place = UINT64_C(0xcbf29ce484222325);	/* FNV-1a */
-	for (const char *s = p->place; *s; s++)
-		place = (place ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+	uint64_t place = hash_text(HASH_START, p->place);
 
 	*out = NULL;
 	if (!c->cache)

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "event/key.h"
 #include "event/time.h"
@@ -89,21 +90,12 @@ struct first {
 	uint64_t hash[2];
 };
 
-static uint64_t hash_bytes(uint64_t h, const void *p, size_t n)
-{
-	const unsigned char *c = p;
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ c[i]) * UINT64_C(0x100000001b3);
-	return h;
-}
-
 static bool take_first(void *arg, const struct object_info *info)
 {
 	struct first *f = arg;
 	f->found = true;
 	for (size_t i = 0; i < ARRAY_SIZE(f->hash); i++) {
-		f->hash[i] = hash_bytes(UINT64_C(0xcbf29ce484222325) + i, info->key,
-					strlen(info->key));
+		f->hash[i] = hash_text(HASH_START + i, info->key);
 		f->hash[i] = hash_bytes(f->hash[i], &info->size, sizeof(info->size));
 		f->hash[i] = hash_bytes(f->hash[i], &info->modified_us, sizeof(info->modified_us));
 	}

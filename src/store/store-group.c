@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 
 #define GROUP_MAX_EVENTS 4096	/* bounds how long a group holds the ledger */
 #define GROUP_MAX_ITEMS 256
@@ -36,12 +37,7 @@ struct group_wait {
 
 static size_t lane_of(const struct ledger_append *item)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);	/* FNV-1a */
-	for (const char *s = item->type; *s; s++)
-		h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
-	h = (h ^ '/') * UINT64_C(0x100000001b3);
-	for (const char *s = item->id; *s; s++)
-		h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+	uint64_t h = hash_pair(item->type, item->id);
 	return (h ^ h >> 32) % STORE_LANES;
 }
 

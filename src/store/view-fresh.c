@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/plant.h"
 
 void view_fresh_init(struct view_fresh *f)
@@ -20,12 +21,7 @@ void view_fresh_destroy(struct view_fresh *f)
 
 static uint64_t hash_of(const char *type, const char *id)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-	for (; *type; type++)
-		h = (h ^ (unsigned char)*type) * UINT64_C(0x100000001b3);
-	h *= UINT64_C(0x100000001b3);
-	for (; *id; id++)
-		h = (h ^ (unsigned char)*id) * UINT64_C(0x100000001b3);
+	uint64_t h = hash_pair(type, id);
 	h ^= h >> 29;
 	return h ? h : 1;
 }

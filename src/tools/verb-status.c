@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "setup/conninfo.h"
@@ -25,9 +26,7 @@ struct status {
 /* An identity is long, and its beginning is common to all of one server: a sum tells two apart. */
 static void shorten(const char *identity, char out[17])
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-	for (; *identity; identity++)
-		h = (h ^ (unsigned char)*identity) * UINT64_C(0x100000001b3);
+	uint64_t h = hash_text(HASH_START, identity);
 	snprintf(out, 17, "%012" PRIx64, (h ^ h >> 48) & UINT64_C(0xffffffffffff));
 }
 
