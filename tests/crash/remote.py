@@ -159,7 +159,7 @@ class RemoteScenario(Scenario):
         return super().recovery(fault if not isinstance(fault[1], str) else (None, 1, 0))
 
     def checked(self, mount):
-        wrong = self.check(mount)
+        wrong = self.readable(mount)
         if wrong:
             raise Failed("\n".join(wrong[:20]))
         if self.cycles % 5 == 4:  # a process and a walk over all: now and then

@@ -291,8 +291,10 @@ class Scenario:
             try:
                 return self.check(mount)
             except OSError as e:
-                if e.errno != errno.EIO or time.monotonic() > end:
+                if e.errno != errno.EIO:
                     raise
+                if time.monotonic() > end:
+                    raise Failed("EIO for %d s: %s, the mount says: %s" % (self.settles_within, e, mount.said())) from e
                 time.sleep(0.1)
 
     def checked(self, mount):
