@@ -39,7 +39,12 @@ uint64_t clock_boot_ms(void)
 
 void clock_sleep_ms(unsigned ms)
 {
-	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
+	clock_sleep_us((uint64_t)ms * 1000);
+}
+
+void clock_sleep_us(uint64_t us)
+{
+	struct timespec ts = { (time_t)(us / 1000000), (long)(us % 1000000) * 1000 };
 	while (nanosleep(&ts, &ts) && errno == EINTR)
 		;
 }

@@ -19,6 +19,7 @@ uint64_t clock_boot_ms(void);
 uint64_t clock_boot_us(void);
 
 void clock_sleep_ms(unsigned ms);
+void clock_sleep_us(uint64_t us);
 
 /* The CLOCK_MONOTONIC time ms from now: what pthread_cond_timedwait wants of a condition with that clock. */
 struct timespec clock_after_ms(uint64_t ms);

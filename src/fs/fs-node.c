@@ -52,6 +52,11 @@ fuse_ino_t fs_node_stream(int64_t row, unsigned turn)
 	return (fuse_ino_t)row << ORDINAL_BITS | (FIRST_TURN + turn);
 }
 
+unsigned fs_node_turn(const struct fs_node *stream)
+{
+	return (unsigned)(stream->ordinal - FIRST_TURN);
+}
+
 fuse_ino_t fs_node_make(enum fs_node_kind kind, uint64_t value)
 {
 	return OWN | KIND_CODE(kind) << KIND_SHIFT | (value & VALUE_MASK);

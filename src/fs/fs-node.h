@@ -49,6 +49,7 @@ fuse_ino_t fs_node_dir(int64_t row);
 fuse_ino_t fs_node_event(int64_t row, uint32_t ordinal);
 /* turn: 0 to FS_NODE_TURNS - 1. Turn 0 is what stat shows for all. */
 fuse_ino_t fs_node_stream(int64_t row, unsigned turn);
+unsigned fs_node_turn(const struct fs_node *stream);
 fuse_ino_t fs_node_make(enum fs_node_kind kind, uint64_t value);
 fuse_ino_t fs_node_link(enum fs_node_kind kind, int64_t row, uint32_t ordinal);
 

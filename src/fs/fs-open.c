@@ -50,11 +50,12 @@ static void open_event(fuse_req_t req, const struct fs_node *at, struct fuse_fil
 	fuse_reply_open(req, fi);
 }
 
-static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
+static void open_stream(fuse_req_t req, const struct fs_node *at, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
 	struct why why = { "" };
 	struct fs_stream *s = NULL;
+	int64_t dir = at->dir;
 	uint64_t size = 0;
 	int64_t mtime_us;
 	fi->fh = 0;
@@ -89,6 +90,8 @@ static void open_stream(fuse_req_t req, int64_t dir, struct fuse_file_info *fi)
 		return;
 	}
 	h->stream = s;
+	h->turn = fs_node_turn(at);
+	h->held = fs_stream_hold(fs, s, h->turn);
 	h->append = append;
 	h->next = size;
 	h->gather.max = fs->max_event + FS_GATHER_SLACK;
@@ -200,7 +203,7 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_event(req, &at, fi);
 		return;
 	case FS_NODE_STREAM:
-		open_stream(req, at.dir, fi);
+		open_stream(req, &at, fi);
 		return;
 	case FS_NODE_FILE:
 		open_file(req, at.value, fi);

@@ -7,12 +7,14 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "event/key.h"
 #include "fs/fs-node.h"
 #include "fs/fs-place.h"
 
 #define BUCKETS 1024
 #define IDLE_MAX 1024
+#define PROMISE_MS 50	/* from LOOKUP to OPEN */
 
 struct fs_streams {
 	pthread_mutex_t lock;			/* guards all below, and the streams */
@@ -157,13 +159,41 @@ void fs_stream_put(struct fs *fs, struct fs_stream *s)
 
 unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, uint64_t *size_r, int64_t *mtime_us_r)
 {
+	uint64_t now = clock_boot_ms();
 	pthread_mutex_lock(&fs->streams->lock);
-	s->turn = (s->turn + 1) % FS_NODE_TURNS;
-	unsigned turn = s->turn;
+	if (s->writers || now < s->promised_ms || !s->turns) {
+		s->turns++;
+		s->writers = 0;
+	}
+	s->promised_ms = now + PROMISE_MS;
+	unsigned turn = s->turns % FS_NODE_TURNS;
 	*size_r = s->size;
 	*mtime_us_r = s->mtime_us;
 	pthread_mutex_unlock(&fs->streams->lock);
 	return turn;
+}
+
+uint64_t fs_stream_hold(struct fs *fs, struct fs_stream *s, unsigned turn)
+{
+	uint64_t held = 0;
+	pthread_mutex_lock(&fs->streams->lock);
+	if (s->turns && s->turns % FS_NODE_TURNS == turn) {
+		held = s->turns;
+		s->writers++;
+		s->promised_ms = 0;
+	}
+	pthread_mutex_unlock(&fs->streams->lock);
+	return held;
+}
+
+void fs_stream_unhold(struct fs *fs, struct fs_stream *s, uint64_t held)
+{
+	if (!held)
+		return;
+	pthread_mutex_lock(&fs->streams->lock);
+	if (held == s->turns)
+		s->writers--;
+	pthread_mutex_unlock(&fs->streams->lock);
 }
 
 void fs_stream_saw(struct fs *fs, struct fs_stream *s, uint64_t size, int64_t mtime_us)

@@ -18,7 +18,10 @@ struct fs_stream {
 	int64_t dir;
 	char *type, *id;
 	/* the table's, guarded by its lock */
-	unsigned refs, turn;
+	unsigned refs;
+	uint64_t turns;			/* how many there were, from 1; node ids come round */
+	unsigned writers;		/* who may write through the last turn's node */
+	uint64_t promised_ms;		/* until then somebody may be about to open it */
 	uint64_t size;			/* of events.ndjson, as last seen */
 	int64_t mtime_us;
 	struct fs_stream *chain, *older, *newer;
@@ -36,11 +39,17 @@ enum rc fs_stream_get(struct fs *fs, int64_t dir, struct fs_stream **out, struct
 void fs_stream_put(struct fs *fs, struct fs_stream *s);
 
 /*
- * Which node id LOOKUP answers for events.ndjson: one after the other, since the kernel runs the
- * WRITEs of one node one at a time. Always, not only while several write: who opens now and keeps
- * the file open may write together with others later.
+ * Which node id LOOKUP answers for events.ndjson: since the kernel runs the WRITEs of one node one
+ * at a time, each writer gets his own. One that nobody has open any more comes again: the kernel
+ * asks a second time where the node is not the one it knew.
  */
 unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, uint64_t *size_r, int64_t *mtime_us_r);
+/*
+ * Somebody may write through the node of `turn`; give what is returned to fs_stream_unhold, 0 too.
+ * Without it a writer may share a node, and wait for the other: nothing else.
+ */
+uint64_t fs_stream_hold(struct fs *fs, struct fs_stream *s, unsigned turn);
+void fs_stream_unhold(struct fs *fs, struct fs_stream *s, uint64_t held);
 void fs_stream_saw(struct fs *fs, struct fs_stream *s, uint64_t size, int64_t mtime_us);
 
 #endif

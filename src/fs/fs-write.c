@@ -84,6 +84,8 @@ void fs_write_handle_free(struct fs *fs, struct fs_handle *h)
 		fs_file_close(fs->files, h->file);
 		fs_file_put(fs->files, h->file);
 	}
+	if (h->stream)
+		fs_stream_unhold(fs, h->stream, h->held);
 	fs_stream_put(fs, h->stream);
 	fs_gather_release(&h->gather);
 	buf_release(&h->event_type);
@@ -252,6 +254,8 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t len, off_
 		return;
 	}
 	pthread_mutex_lock(&h->lock);
+	if (h->kind == FS_HANDLE_STREAM && !h->held) /* closed by one, still open in another */
+		h->held = fs_stream_hold(fs_of(req), h->stream, h->turn);
 	int err = write_at(req, h, data, len, (uint64_t)off);
 	pthread_mutex_unlock(&h->lock);
 	if (err)
@@ -268,6 +272,9 @@ void fs_write_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (h && (h->kind == FS_HANDLE_STREAM || h->kind == FS_HANDLE_NAMED)) {
 		pthread_mutex_lock(&h->lock);
 		incomplete = fs_gather_incomplete(&h->gather);
+		if (h->kind == FS_HANDLE_STREAM) /* RELEASE comes later than the next LOOKUP */
+			fs_stream_unhold(fs_of(req), h->stream, h->held);
+		h->held = 0;
 		pthread_mutex_unlock(&h->lock);
 	}
 	/*

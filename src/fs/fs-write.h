@@ -24,8 +24,10 @@ struct fs_handle {
 	enum fs_handle_kind kind;
 	int64_t dir;
 	char *name;			/* for messages */
-	pthread_mutex_t lock;		/* guards gather, next, failed, text */
+	pthread_mutex_t lock;		/* guards held, gather, next, failed, text */
 	struct fs_stream *stream;	/* stream, named */
+	unsigned turn;			/* stream: its node's */
+	uint64_t held;			/* stream: of fs_stream_hold, 0 once it was closed */
 	struct fs_file *file;		/* named, private */
 	struct fs_gather gather;
 	struct buf event_type;		/* named: what the name says */

@@ -322,9 +322,14 @@ static enum rc commit_and_store(struct store *s, struct store_append *a, struct 
 
 		size_t contradicted = 0;
 		rc = plan(s, a, item, &d, why);
-		if (rc == RC_OK)
+		if (rc == RC_OK) {
+			uint64_t began = clock_boot_us();
+			atomic_fetch_add(&s->group.storing, 1);
 			rc = store_deliver(s, d.items, d.n, given_out + timeout < last ? given_out + timeout : last,
 					   start + ANSWER_SLACK_MS, &contradicted, a->cancelled, a->cancel_arg, why);
+			atomic_fetch_sub(&s->group.storing, 1);
+			store_group_stored(s, clock_boot_us() - began);
+		}
 		if (rc == RC_CANCELLED)
 			return RC_OK;	/* it is committed, and a sweeper stores it; the writer must not repeat it */
 		FAILPOINT("store-delivered");

@@ -4,6 +4,10 @@
  *
  * As many threads commit at once as the ledger has use for (ledger.h, writers). Appends of one stream keep their order: while
  * one of a stream is under way, those behind it wait in the queue, and no leader passes over them.
+ *
+ * Where storing takes far longer than committing, appends come one by one, and each would have a transaction of its own, whose
+ * cost is the object store's loss where they share a machine. So, as PostgreSQL does with commit_delay and commit_siblings: while
+ * GATHER_SIBLINGS are being stored, a leader waits a part of that time for more to come.
  */
 #include "config.h"
 #include "store/store-private.h"
@@ -20,6 +24,10 @@
 #define GROUP_MAX_BYTES (32u << 20)	/* bounds what it takes of memory; and PostgreSQL takes 1 GiB at once at most */
 #define GROUP_SPREAD_MS 3000
 #define CANCEL_POLL_MS 50
+#define GATHER_SIBLINGS 4
+#define GATHER_SHARE 6		/* the part of what storing takes */
+#define GATHER_MIN_US 200
+#define GATHER_MAX_US 5000
 
 /* States: queued (linked) -> taken (by a leader) -> done. Only queued may leave by itself. */
 struct group_wait {
@@ -128,6 +136,24 @@ static void commit_group(struct store *s, struct group_wait **members, size_t n)
 	}
 }
 
+void store_group_stored(struct store *s, uint64_t us)
+{
+	uint64_t mean = atomic_load(&s->group.store_us);
+	atomic_store(&s->group.store_us, mean ? (mean * 7 + us) / 8 : us);
+}
+
+static void gather_locked(struct store_group *g)
+{
+	uint64_t us = atomic_load(&g->store_us) / GATHER_SHARE;
+	if (atomic_load(&g->storing) < GATHER_SIBLINGS || us < GATHER_MIN_US)
+		return;
+	g->gathering = true;
+	pthread_mutex_unlock(&g->lock);
+	clock_sleep_us(us < GATHER_MAX_US ? us : GATHER_MAX_US);
+	pthread_mutex_lock(&g->lock);
+	g->gathering = false;
+}
+
 /* Called by a thread whose entry is in the queue. What it commits need not be its own. */
 static void lead_locked(struct store *s, struct group_wait *self, struct group_wait *first)
 {
@@ -198,7 +224,12 @@ enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t
 			self.rc = rc_fail(RC_TEMPORARY, &self.why, "the ledger was busy with other appends for too long");
 			break;
 		}
-		struct group_wait *ready = !self.taken && g->leaders < g->leaders_max ? ready_locked(g) : NULL;
+		bool may_lead = !self.taken && !g->gathering && g->leaders < g->leaders_max;
+		if (may_lead && ready_locked(g)) {
+			gather_locked(g);
+			may_lead = !self.taken && g->leaders < g->leaders_max;	/* a leader may have become free meanwhile, and took us */
+		}
+		struct group_wait *ready = may_lead ? ready_locked(g) : NULL;
 		if (ready)
 			lead_locked(s, &self, ready);
 		else

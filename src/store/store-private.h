@@ -17,6 +17,9 @@ struct store_group {
 	struct group_wait *head, **tail;
 	unsigned leaders, leaders_max;	/* who commit now, and how many may */
 	unsigned under_way[STORE_LANES];	/* appends that are being committed, by lanes of streams */
+	bool gathering;		/* somebody who leads next waits for more */
+	_Atomic unsigned storing;	/* appends that are committed, and answered when they are stored */
+	_Atomic uint64_t store_us;	/* how long that takes, about */
 };
 
 /* What was answered at its commit, and is still to be stored by this process (store-queue.c). */
@@ -28,6 +31,8 @@ struct store_queue {
 	size_t events, bytes;	/* that wait */
 	uint64_t next;		/* the number of the append that comes next */
 	uint64_t at_work[STORE_DELIVERERS];	/* the first number that each works on; 0: idle */
+	uint64_t added_ms;	/* when the last append came */
+	unsigned hurry;		/* who waits until all that is there is stored */
 	bool stop;
 	pthread_t threads[STORE_DELIVERERS];
 	unsigned running;
@@ -113,6 +118,9 @@ void store_saw_objects(struct store *s, enum rc rc, const struct why *why);
  */
 enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t lease_ms, uint64_t deadline_ms,
 			   bool (*cancelled)(void *), void *arg, uint64_t *began_ms_r, struct why *why) _must_check_;
+
+/* An append that was committed is stored, after so long. */
+void store_group_stored(struct store *s, uint64_t us);
 
 /* An event to be stored: its body is joined already. key and body are owned by whoever made the array. */
 struct deliver_item {

@@ -4,6 +4,9 @@
  *
  * Their rows are leased to this process: it has the bodies at hand, so nobody need claim them. What is not stored when the lease
  * ends, or when this process ends, is the sweeper's, of any process.
+ *
+ * Nobody waits for them, and each costs the servers more than its commit: as long as commits come one after another they are held
+ * back, up to HOLD_MS.
  */
 #include "config.h"
 #include "store/store-private.h"
@@ -19,12 +22,14 @@
 #define QUEUE_EVENTS 20000	/* what is beyond is the sweeper's from the start */
 #define QUEUE_BYTES (64u << 20)
 #define BATCH_EVENTS 256	/* put at once */
+#define HOLD_MS 1000		/* at most, and a quarter of the time-out */
+#define IDLE_MS 20		/* no commit for so long: held back no more */
 
 /* One append. */
 struct queued {
 	struct queued *next;
 	uint64_t number;	/* of the queue's appends, from 1 */
-	uint64_t deadline_ms;
+	uint64_t added_ms, deadline_ms;
 	char *type, *id;
 	size_t n, bytes;
 	struct deliver_item items[];
@@ -85,12 +90,14 @@ void store_queue_add(struct store *s, const char *type, const char *id, struct d
 	}
 	made->deadline_ms = deadline_ms;
 	pthread_mutex_lock(&q->lock);
+	made->added_ms = q->added_ms = clock_boot_ms();
 	made->number = ++q->next;
 	*q->tail = made;
 	q->tail = &made->next;
 	q->events += n;
 	q->bytes += made->bytes;
-	pthread_cond_signal(&q->more);
+	if (q->head == made)
+		pthread_cond_signal(&q->more);
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -144,6 +151,36 @@ static void deliver_batch(struct store *s, struct queued *batch, size_t events)
 		reseed(s, batch, contradicted, &why);
 }
 
+/* How long what came first is still held back. */
+static uint64_t hold_ms_locked(const struct store *s, uint64_t now)
+{
+	const struct store_queue *q = &s->queue;
+	if (q->stop || q->hurry || q->events > QUEUE_EVENTS / 2 || q->bytes > QUEUE_BYTES / 2)
+		return 0;
+	uint64_t most = s->options.timeout_ms / 4 < HOLD_MS ? s->options.timeout_ms / 4 : HOLD_MS;
+	uint64_t until = q->head->added_ms + most, idle = q->added_ms + IDLE_MS;
+	until = idle < until ? idle : until;
+	return until > now ? until - now : 0;
+}
+
+/* Wait for something to deliver. False: the end, and nothing is left. */
+static bool wait_locked(struct store *s)
+{
+	struct store_queue *q = &s->queue;
+	for (;;) {
+		uint64_t ms = q->head ? hold_ms_locked(s, clock_boot_ms()) : 0;
+		if (q->head && !ms)
+			return true;
+		if (!q->head && q->stop)
+			return false;
+		struct timespec until = clock_after_ms(ms);
+		if (q->head)
+			pthread_cond_timedwait(&q->more, &q->lock, &until);
+		else
+			pthread_cond_wait(&q->more, &q->lock);
+	}
+}
+
 struct deliverer {
 	struct store *s;
 	unsigned at;
@@ -156,14 +193,12 @@ static void *deliver_main(void *arg)
 	free(arg);
 
 	pthread_mutex_lock(&q->lock);
-	for (;;) {
-		while (!q->head && !q->stop)
-			pthread_cond_wait(&q->more, &q->lock);
-		if (!q->head)
-			break;
+	while (wait_locked(d.s)) {
 		size_t events;
 		struct queued *batch = take_batch_locked(q, &events);
 		q->at_work[d.at] = batch->number;
+		if (q->head)
+			pthread_cond_signal(&q->more);
 		pthread_mutex_unlock(&q->lock);
 		deliver_batch(d.s, batch, events);
 		for (struct queued *next; batch; batch = next) {
@@ -194,9 +229,12 @@ enum rc store_queue_wait(struct store *s, uint64_t deadline_ms, struct why *why)
 	int err = 0;
 	pthread_mutex_lock(&q->lock);
 	uint64_t number = q->next;
+	q->hurry++;
+	pthread_cond_broadcast(&q->more);
 	while (!passed_locked(q, number) && err != ETIMEDOUT)
 		err = pthread_cond_timedwait(&q->done, &q->lock, &until);
 	bool passed = passed_locked(q, number);
+	q->hurry--;
 	pthread_mutex_unlock(&q->lock);
 	return passed ? RC_OK : rc_fail(RC_TEMPORARY, why, "what was committed is not stored yet");
 }
