@@ -107,7 +107,7 @@ enum ledger_what {
 	LEDGER_EVENTS,		/* events of one stream with numbers above `after`, by number */
 	LEDGER_ID,		/* the event with event_id */
 	LEDGER_TIME,		/* events with from_us <= recorded_us < to_us, by (recorded_us, stream, number), after position (after_us, stream, after);
-				   those of streams that wait for their re-seed are passed over */
+				   those of streams that wait for their re-seed are passed over. With `horizon`: see struct ledger_horizon */
 	LEDGER_STREAM,		/* one stream (type, id) */
 	LEDGER_STREAMS,		/* streams whose handle is above `stream`, by handle: all that there are, for a walk from 0 */
 	LEDGER_NEW_STREAMS,	/* streams that were made since the position `stream` (0: all), in an order in which the last row's
@@ -125,6 +125,7 @@ struct ledger_query {
 	size_t limit;		/* rows told at most; 0: no limit */
 	bool unseeded_too;	/* verify, re-seed: answer whatever the seeding says */
 	bool lean;		/* events without their pieces: head and tail are NULL */
+	struct ledger_horizon *horizon;	/* LEDGER_TIME: how far it may be read. NULL: as far as asked */
 };
 
 /* An event (or a void), or a stream. Texts live until the callback returns. */
@@ -150,6 +151,32 @@ struct ledger_row {
 };
 /* Return false to stop. Must not call the ledger. */
 typedef bool ledger_row_fn(void *arg, const struct ledger_row *row);
+
+/*
+ * A publisher's look at the end of the time line (design.md 8; model/horizon.py). With it a LEDGER_TIME query does, as separate
+ * transactions in this order (SQLite: the first three as one, with the writers kept out), and over a network in one round trip
+ * where nobody is appending: take or renew the lease, and raise the floor to the ledger's clock; note who is appending, and wait until
+ * they are gone; read the oldest unsettled row; read the events before all that. So what is told is settled, and nothing that
+ * was recorded before horizon_us can still appear, but in the streams that `late` was told of.
+ * A stream with a row that is unsettled for over 60 s (late) does not hold the horizon, as long as there are no more than
+ * LEDGER_LATE_MAX of them. Its events are told by the query as others are, as far as they are settled and before the horizon:
+ * who asked passes over them.
+ */
+struct ledger_horizon {
+	const char *lease, *token;	/* whose lease, and ours; lease NULL: none is needed, none is taken */
+	uint64_t lease_ms;		/* how long it is ours, by the ledger's clock; 0: it is given back, and nothing else is done */
+	uint64_t wait_ms;		/* how long whoever is appending is waited for; after it the horizon is where it was: RC_TEMPORARY */
+	bool *cancel;			/* NULL, or looked at while waiting */
+	ledger_row_fn *late;		/* told first: stream, type, id, number of the first unsettled row, recorded_us of the late one */
+	void *late_arg;
+	/* out */
+	bool leased;			/* false: another holds the lease, and nothing else was done */
+	char holder[64];		/* the token of who holds it, "" for nobody */
+	int64_t horizon_us;		/* a whole millisecond */
+	uint64_t unsettled;		/* rows that are, late ones included; at most 10,000 are counted */
+	struct ledger_state state;	/* as ledger_state tells it, without what `count` adds and without `point` */
+};
+#define LEDGER_LATE_MAX 1000
 
 /* One consistent view. Nothing found is RC_OK without a call. RC_FENCED, with *fenced_stream as in ledger_append (may be NULL). */
 enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,

@@ -26,6 +26,8 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/layout.c %D%/layout.h %D%/layout-private.h \
 	%D%/layout-indexed.c \
 	%D%/layout-native.c \
+	%D%/checkpoint.c %D%/checkpoint.h \
+	%D%/tail.c %D%/tail.h \
 	%D%/view.c %D%/view.h %D%/view-private.h \
 	%D%/view-ahead.c \
 	%D%/view-body.c \

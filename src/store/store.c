@@ -250,6 +250,11 @@ const struct store_options *store_options(const struct store *s)
 	return &s->options;
 }
 
+struct object_store *store_objects(struct store *s)
+{
+	return s->objects;
+}
+
 void store_health(struct store *s, struct store_health *out)
 {
 	*out = (struct store_health){ .layout = s->info.layout, .read_only = s->read_only || !s->ledger };

@@ -128,6 +128,8 @@ struct store_counts {
 void store_counts(struct store *s, struct store_counts *out);
 
 const struct store_options *store_options(const struct store *s);
+/* For what is kept beside the events (store/checkpoint.h). The store's. */
+struct object_store *store_objects(struct store *s);
 
 /* A decision that the operator should see: a dropped event, a re-seed, a contradiction. Called from any thread; set before use. */
 typedef void store_notice_fn(void *arg, const char *type, const char *id, enum rc rc, const char *text);
