@@ -54,7 +54,7 @@ static int print_help(void)
 		"  -h, --help     this text\n"
 		"  -V, --version  version, also of the libraries\n\n"
 		"Options:\n");
-	config_help(&text);
+	config_help(false, &text);
 	buf_add_text(&text, "\nUnmount with: fusermount3 -u MOUNTPOINT\n");
 	fputs(buf_text(&text), stdout);
 	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -89,7 +89,7 @@ static void print_help(const struct verb *v)
 		printf("    %-12s %-8s %s\n", o->name, o->arg ? o->arg : "", o->help);
 	if (v->has_json)
 		printf("    %-12s %-8s %s\n", "--json", "", "answer in JSON, an object a line");
-	config_help(&options);
+	config_help(false, &options);
 	printf("\n-o LIST takes of these what concerns the verb, separated by commas:\n%s",
 	       buf_text(&options));
 }
