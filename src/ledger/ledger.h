@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/latency.h"
 #include "base/rc.h"
 
 struct ledger;
@@ -153,6 +154,26 @@ struct ledger_row {
 typedef bool ledger_row_fn(void *arg, const struct ledger_row *row);
 
 /*
+ * Which ledger this is. `identity` says where it lives now (SQLite: device and inode of the file, and a mark that changes when the file was
+ * replaced in place); `written` is what the last seeding wrote down, "" once somebody saw an older commit counter than before and erased it.
+ * Where the two differ, everything but state, seed and reads with unseeded_too is RC_FENCED.
+ */
+struct ledger_state {
+	bool count;			/* in: count streams, pending, late, unseeded too: takes longer the more there are */
+	char uuid[37];			/* the store's */
+	char identity[LEDGER_IDENTITY_MAX], written[LEDGER_IDENTITY_MAX];
+	uint64_t seeding;		/* the number of the last seeding, 0: none yet */
+	uint64_t commits;		/* the commit counter (PostgreSQL: the WAL position) */
+	uint64_t point;			/* two calls that tell the same one: nothing was committed between them, or whatever was began to show
+					   before the first. 0: it can't be known */
+	int64_t now_us, floor_us;	/* the ledger's clock; no recorded time is below the floor */
+	bool alone;			/* no other process has this store's ledger open; false where that can't be known */
+	bool complete;			/* the whole store was re-seeded under this seeding: a stream that is not there is new */
+	uint64_t streams, pending, late, unseeded;
+	int64_t oldest_us;		/* with count: when the oldest that is pending was recorded; 0: none is */
+};
+
+/*
  * A publisher's look at the end of the time line (design.md 8; model/horizon.py). With it a LEDGER_TIME query does, as separate
  * transactions in this order (SQLite: the first three as one, with the writers kept out), and over a network in one round trip
  * where nobody is appending: take or renew the lease, and raise the floor to the ledger's clock; note who is appending, and wait until
@@ -182,25 +203,6 @@ struct ledger_horizon {
 enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
 		    struct why *why) _must_check_;
 
-/*
- * Which ledger this is. `identity` says where it lives now (SQLite: device and inode of the file, and a mark that changes when the file was
- * replaced in place); `written` is what the last seeding wrote down, "" once somebody saw an older commit counter than before and erased it.
- * Where the two differ, everything but state, seed and reads with unseeded_too is RC_FENCED.
- */
-struct ledger_state {
-	bool count;			/* in: count streams, pending, late, unseeded too: takes longer the more there are */
-	char uuid[37];			/* the store's */
-	char identity[LEDGER_IDENTITY_MAX], written[LEDGER_IDENTITY_MAX];
-	uint64_t seeding;		/* the number of the last seeding, 0: none yet */
-	uint64_t commits;		/* the commit counter (PostgreSQL: the WAL position) */
-	uint64_t point;			/* two calls that tell the same one: nothing was committed between them, or whatever was began to show
-					   before the first. 0: it can't be known */
-	int64_t now_us, floor_us;	/* the ledger's clock; no recorded time is below the floor */
-	bool alone;			/* no other process has this store's ledger open; false where that can't be known */
-	bool complete;			/* the whole store was re-seeded under this seeding: a stream that is not there is new */
-	uint64_t streams, pending, late, unseeded;
-	int64_t oldest_us;		/* with count: when the oldest that is pending was recorded; 0: none is */
-};
 /* RC_NOT_FOUND: the ledger is gone. RC_CORRUPT: damaged; why says how to rebuild it. */
 enum rc ledger_state(struct ledger *l, struct ledger_state *out, struct why *why) _must_check_;
 
@@ -308,10 +310,13 @@ enum rc ledger_fault_new(struct ledger **out, struct ledger *inner, const struct
 enum rc ledger_plant_new(struct ledger **out, struct ledger *inner, struct why *why) _must_check_;
 #endif
 
+enum ledger_kind { LEDGER_APPEND, LEDGER_CLAIM, LEDGER_SETTLE, LEDGER_READ, LEDGER_STATE, LEDGER_SEED, LEDGER_KINDS };
+
 /* Round trips to a server since the ledger was opened. Always 0 for SQLite. */
 struct ledger_counts {
 	uint64_t append, claim, settle, read, state, seed;	/* seed: and re-seeds */
 	uint64_t connects, failed;
+	struct latency_counts times[LEDGER_KINDS];	/* of calls, SQLite's too: what they wait for and their callbacks included */
 };
 void ledger_counts(const struct ledger *l, struct ledger_counts *out);
 
@@ -336,6 +341,7 @@ struct ledger_ops {
 
 struct ledger {
 	const struct ledger_ops *ops;
+	struct latency times[LEDGER_KINDS];	/* ledger.c's. A wrapper has its own */
 	const struct ledger_counters *counters;	/* NULL: nothing is counted. A wrapper has its inner ledger's */
 	unsigned writers;	/* appends that it has use for at once; 0: one after the other. A wrapper has its inner ledger's */
 };
