@@ -139,6 +139,7 @@ static enum rc serve(struct mount *m, struct store *store, struct why *why)
 		.max_threads = (unsigned)c->max_threads,
 		.allow_other = c->allow_other,
 		.list_streams = c->list_streams,
+		.metrics = c->metrics,
 		.debug = c->log == LOG_LEVEL_DEBUG && c->foreground,
 		.config = print_config,
 		.config_arg = (void *)(uintptr_t)c,

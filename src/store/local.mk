@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/store-append.c \
 	%D%/store-deliver.c \
 	%D%/store-group.c \
+	%D%/store-metrics.c %D%/store-metrics.h \
 	%D%/store-queue.c \
 	%D%/store-seed.c \
 	%D%/store-settle.c \
