@@ -2,7 +2,13 @@ noinst_LIBRARIES += %D%/libpublisher.a
 %C%_libpublisher_a_CFLAGS = $(AM_CFLAGS)
 %C%_libpublisher_a_SOURCES = \
 	%D%/publisher.c %D%/publisher.h %D%/publisher-private.h \
-	%D%/route.c %D%/route.h \
+	%D%/publisher-active.c \
+	%D%/publisher-ids.c \
+	%D%/publisher-reconcile.c \
+	%D%/publisher-save.c \
+	%D%/publisher-send.c \
+	%D%/publisher-window.c \
+	%D%/route.c %D%/route.h %D%/route-private.h \
 	%D%/route-dead.c
 
 sbin_PROGRAMS += evfs-publisher

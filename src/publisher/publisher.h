@@ -30,14 +30,17 @@ struct publisher_options {
 	bool reconcile;			/* first compare the whole store with what was published, and deliver the rest */
 	enum { PUBLISHER_FROM_CHECKPOINT, PUBLISHER_FROM_BEGINNING, PUBLISHER_FROM_TIME } from;
 	int64_t from_us;
-	uint64_t lease_ms;		/* 0: 4 s: a take-over within 5 */
+	int64_t start_us;		/* where there is no checkpoint yet: begin there; 0: at the first event */
+	uint64_t lease_ms;		/* 0: 3 s: a take-over within 5 */
 	uint64_t save_ms;		/* at most that often; 0: 1 s */
 	uint64_t poll_ms;		/* between two looks where nothing wakes it; 0: 1 s where idle */
 	uint64_t flush_ms;		/* at the end; 0: 10 s */
 	size_t window;			/* messages under way at most; 0: 20,000 */
 	struct metrics *metrics;	/* NULL: none */
-	void (*status)(void *arg, const char *line, bool active);	/* a line for people, at most once a second (systemd) */
+	void (*status)(void *arg, const char *line, bool active);	/* a line for people, about once a second (systemd) */
 	void *status_arg;
+	void (*tell)(void *arg, const char *line);	/* dry_run: what would become of an event */
+	void *tell_arg;
 };
 
 /* s must outlive it. */
@@ -55,10 +58,14 @@ void publisher_stop(struct publisher *p);
 struct publisher_status {
 	bool active, waits;		/* holds the lease; waits for a re-seed */
 	char holder[64];
+	bool running;			/* the ledger answered at least once */
 	uint64_t published, skipped, dead, failed, saved, takeovers, held;
 	uint64_t lag_events;		/* read and not yet acknowledged, and at least what is known to wait */
 	double lag_seconds, horizon_seconds;	/* of the oldest event that waits; of the horizon behind now */
-	int64_t checkpoint_ms;
+	int64_t checkpoint_ms, saved_us;	/* its time; when it was written last, 0: not yet */
+	uint64_t waiting;		/* for the DLQ to take them */
+	struct sink_counts sink;
+	char trouble[256];		/* what it waits for, "" where all is well */
 };
 void publisher_status(struct publisher *p, struct publisher_status *out);
 

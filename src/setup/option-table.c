@@ -180,7 +180,7 @@ const struct option option_table[] = {
 	  .publisher = true, .fallback = "1s", .min = 10, .max = 3600000,
 	  .help = "the checkpoint is written at most that often" },
 	{ .key = "lease", .env = "EVFS_LEASE", .type = OPTION_DURATION, AT(lease_ms),
-	  .publisher = true, .fallback = "4s", .min = 500, .max = 3600000,
+	  .publisher = true, .fallback = "3s", .min = 500, .max = 3600000,
 	  .help = "another publisher takes over once this one was silent so long" },
 	{ .key = "flush", .env = "EVFS_FLUSH", ALSO("KAFKA_FLUSH_TIMEOUT_SECONDS"),
 	  .type = OPTION_DURATION, AT(flush_ms), .publisher = true, .fallback = "10s", .min = 0,
