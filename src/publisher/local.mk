@@ -5,14 +5,14 @@ noinst_LIBRARIES += %D%/libpublisher.a
 	%D%/publisher-active.c \
 	%D%/publisher-ids.c \
 	%D%/publisher-metrics.c %D%/publisher-metrics.h \
-	%D%/publisher-metrics.c %D%/publisher-metrics.h \
 	%D%/publisher-reconcile.c \
 	%D%/publisher-save.c \
 	%D%/publisher-send.c \
 	%D%/publisher-window.c \
 	%D%/property.c %D%/property.h \
 	%D%/route.c %D%/route.h %D%/route-private.h \
-	%D%/route-dead.c
+	%D%/route-dead.c \
+	%D%/target.c %D%/target.h
 
 sbin_PROGRAMS += evfs-publisher
 evfs_publisher_SOURCES = %D%/main.c

@@ -19,6 +19,7 @@
 #include "publisher/property.h"
 #include "publisher/publisher-metrics.h"
 #include "publisher/publisher.h"
+#include "publisher/target.h"
 #include "setup/config.h"
 #include "setup/option.h"
 #include "setup/stack.h"
@@ -40,7 +41,7 @@ struct call {
 struct run {
 	const struct call *call;
 	struct publisher_options options;
-	char source[64];	/* ce_source */
+	struct target target;
 };
 
 static struct publisher *stopped_by_signal;
@@ -216,56 +217,6 @@ static enum rc choose_start(struct run *r, struct why *why)
 	return parse_time("--from", from, &r->options.from_us, why);
 }
 
-static enum rc make_kafka(void *arg, struct sink **out, sink_report_fn *report, void *report_arg, struct why *why)
-{
-	const struct call *call = arg;
-	const struct config *c = &call->config;
-	const struct sink_kafka_options o = {
-		.servers = c->kafka,
-		.properties = call->properties.items,
-		.n_properties = call->properties.n,
-		.partitioner = config_name(c, "partitioner"),
-		.create_topics = c->create_topics,
-		.partitions = (unsigned)c->partitions,
-		.replication = (unsigned)c->replication,
-		.request_ms = c->timeout_ms,
-	};
-	return sink_kafka_new(out, &o, report, report_arg, why);
-}
-
-#define NDJSON "ndjson:"
-
-static enum rc make_ndjson(void *arg, struct sink **out, sink_report_fn *report, void *report_arg, struct why *why)
-{
-	const struct call *call = arg;
-	return sink_ndjson_new(out, call->config.sink + strlen(NDJSON), report, report_arg, why);
-}
-
-static enum rc choose_sink(struct run *r, struct why *why)
-{
-	const struct config *c = &r->call->config;
-	r->options.make_arg = (void *)(uintptr_t)r->call;
-	if (!strncmp(c->sink, NDJSON, strlen(NDJSON)) && c->sink[strlen(NDJSON)]) {
-		r->options.make_sink = make_ndjson;
-		return RC_OK;
-	}
-	if (strcmp(c->sink, "kafka"))
-		return rc_fail(RC_INVALID, why, "option \"sink\": expected kafka, ndjson:- or ndjson:FILE, found \"%.64s\"", c->sink);
-	if (!c->kafka && !r->call->dry_run)
-		return rc_fail(RC_INVALID, why, "no brokers are named: -o kafka=HOST:PORT, or KAFKA_BOOTSTRAP_SERVERS");
-	r->options.make_sink = make_kafka;
-	return RC_OK;
-}
-
-static enum rc check_topics(const struct config *c, struct why *why)
-{
-	enum rc rc = route_check_topic(c->default_topic, why);
-	if (rc != RC_OK)
-		return rc_prefix(rc, why, "option \"default_topic\"");
-	rc = route_check_topic(c->dlq_topic, why);
-	return rc == RC_OK ? rc : rc_prefix(rc, why, "option \"dlq_topic\"");
-}
-
 static void tell_status(void *arg, const char *line, bool active)
 {
 	(void)arg;
@@ -285,18 +236,8 @@ static enum rc choose(struct run *r, struct why *why)
 	const struct config *c = &call->config;
 	r->options = (struct publisher_options){
 		.checkpoint_key = c->checkpoint,
-		.route = {
-			.shape = c->shape == CONFIG_SHAPE_WRAPPER ? ROUTE_WRAPPER : ROUTE_EVENT,
-			.default_topic = c->default_topic,
-			.dlq_topic = c->dlq_topic,
-			.cloud_events = c->cloud_events,
-			.reference = c->s3_reference,
-			.large_by_reference = c->large == CONFIG_LARGE_REFERENCE,
-			.bucket = c->bucket,
-			.prefix = c->prefix,
-			.endpoint = c->endpoint,
-			.source = r->source,
-		},
+		.make_sink = target_make,
+		.make_arg = &r->target,
 		.once = call->once,
 		.dry_run = call->dry_run,
 		.reconcile = call->reconcile,
@@ -308,11 +249,11 @@ static enum rc choose(struct run *r, struct why *why)
 		.status = tell_status,
 		.tell = tell_line,
 	};
-	enum rc rc = check_topics(c, why);
+	r->target = (struct target){ .config = c, .properties = &call->properties };
+	target_route(&r->target, &r->options.route);
+	enum rc rc = target_check(c, !call->dry_run, why);
 	if (rc == RC_OK)
 		rc = choose_start(r, why);
-	if (rc == RC_OK)
-		rc = choose_sink(r, why);
 	if (rc == RC_OK && c->ro)
 		rc = rc_fail(RC_INVALID, why, "a publisher writes its checkpoint: -o ro is not for it");
 	return rc;
@@ -347,7 +288,7 @@ static enum rc check_store(struct run *r, struct store *s, struct why *why)
 	if (!h)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	store_health(s, h);
-	snprintf(r->source, sizeof(r->source), "/evfs/%s", h->uuid);
+	target_name(&r->target, h->uuid);
 	if (h->read_only)
 		return rc_fail(RC_DENIED, why, "nothing can be published from \"%.200s\": %.200s", r->call->config.store, h->read_only_reason);
 	return RC_OK;

@@ -369,6 +369,10 @@ static enum rc take_topic(const struct route_options *o, const struct tail_event
 			  struct buf *out, struct why *why)
 {
 	const struct json_value *named = &s->meta[ROUTE_META_TOPIC];
+	if (o->topic) {
+		buf_add_text(out, o->topic);
+		return buf_failed(out) ? rc_fail(RC_NO_MEMORY, why, "out of memory") : RC_OK;
+	}
 	if (has(named) && named->type != JSON_STRING)
 		return rc_fail(RC_INVALID, why, "'kafka_topic': expected a string, found %s", json_type_name(named->type));
 	route_topic(o, e, s, out);
@@ -489,10 +493,10 @@ static enum rc build(const struct route_options *o, const struct tail_event *e, 
 		     struct route_message *out, struct why *why)
 {
 	route_begin(out);
+	route_key(e, s, &out->key);
 	enum rc rc = take_topic(o, e, s, &out->topic, why);
 	if (rc != RC_OK)
 		return rc;
-	route_key(e, s, &out->key);
 	route_trace(s, out);
 	route_identity(e, out);
 	if (o->cloud_events)
@@ -516,6 +520,7 @@ static bool fits(const struct route_options *o, const struct route_message *m)
 enum rc route_make(const struct route_options *o, const struct tail_event *e, struct route_message *out, struct why *why)
 {
 	_cleanup_(route_source_release) struct route_source s = { .event = EVENT_INIT };
+	route_begin(out);	/* what a failure leaves there is of this event */
 	enum rc rc = route_source_read(&s, e, why);
 	if (rc != RC_OK)
 		return rc;

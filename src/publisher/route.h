@@ -21,6 +21,7 @@ enum route_shape {
 
 struct route_options {
 	enum route_shape shape;
+	const char *topic;		/* NULL: by the rules. Else all go to this one, whatever they name: for a replay */
 	const char *default_topic;	/* where no rule says another; not NULL */
 	const char *dlq_topic;
 	bool cloud_events;		/* ce_* headers, binary mode */
@@ -45,6 +46,7 @@ void route_message_release(struct route_message *m);
  * Make the message of an event that could be read (e->rc is RC_OK). Topic: metadata.kafka_topic; else by the type (D4), without regard to
  * case; else the default. Key: metadata.ordering_key, aggregate id, event id. RC_INVALID: the topic that the event names can't be one.
  * RC_TOO_LARGE: over the limit, and no reference is allowed: for the DLQ. RC_CORRUPT: the body is no event.
+ * On failure out->topic and out->key hold what is known of them, for route_dead; out may be used again and again.
  */
 enum rc route_make(const struct route_options *o, const struct tail_event *e, struct route_message *out, struct why *why) _must_check_;
 /*
