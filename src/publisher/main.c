@@ -227,7 +227,8 @@ static void tell_status(void *arg, const char *line, bool active)
 static void tell_line(void *arg, const char *line)
 {
 	(void)arg;
-	puts(line);
+	if (puts(line) < 0)	/* nobody reads it any more */
+		publisher_stop(stopped_by_signal);
 }
 
 static enum rc choose(struct run *r, struct why *why)

@@ -25,7 +25,7 @@ void publisher_active_drop(struct publisher *p)
 	bool broken = p->broken;
 	if (p->active)
 		publisher_save_keep(p);
-	p->active = false;
+	p->active = p->looked = false;
 	p->event = NULL;
 	p->broken = false;
 	p->refused = NULL;
@@ -80,7 +80,6 @@ static enum rc open_tail(struct publisher *p, struct why *why)
 		rc = tail_new(&p->tail, p->store, &o, &p->checkpoint, &reason);
 	if (rc != RC_OK)
 		return later(p, "the checkpoint cannot be read", &reason, &p->next_load_ms, RETRY_MS);
-	p->exhausted = false;
 	return RC_OK;
 }
 
@@ -107,7 +106,7 @@ static enum rc take_over(struct publisher *p, struct why *why)
 	if (rc != RC_OK)
 		return later(p, "cannot take over", &reason, &p->next_load_ms, RETRY_MS / 2);
 	p->active = true;
-	p->exhausted = false;
+	p->looked = false;
 	p->waits = false;
 	p->next_look_ms = 0;
 	p->news_ms = clock_boot_ms();
@@ -166,6 +165,8 @@ static enum rc look(struct publisher *p, struct why *why)
 		return later(p, "the ledger cannot be asked", &reason, &p->next_look_ms, RETRY_MS / 2);
 	p->state = state;
 	p->counts.running = true;
+	log_debug("looked: leased=%d horizon_us=%" PRId64 " unsettled=%" PRIu64 " late=%" PRIu64 " holder=%s", state.leased,
+		  state.horizon_us, state.unsettled, state.late, state.holder);
 	FAILPOINT("publisher-look");
 	if (!state.leased && !p->o.dry_run) {
 		stand_by(p);
@@ -179,6 +180,7 @@ static enum rc look(struct publisher *p, struct why *why)
 	uint64_t pause = p->o.lease_ms / 4;
 	p->next_look_ms = clock_boot_ms() + (pause < STAND_BY_MS ? pause : STAND_BY_MS);
 	p->exhausted = false;
+	p->looked = true;
 	int64_t until_us = state.now_us > state.horizon_us ? state.now_us : state.horizon_us;
 	if (!p->once_us)
 		p->once_us = until_us;
@@ -222,7 +224,7 @@ enum rc publisher_active_step(struct publisher *p, uint64_t *wait_ms, struct why
 	}
 	if (clock_boot_ms() >= p->next_look_ms)
 		return look(p, why);
-	if (!p->active || p->exhausted || !publisher_active_now(p))
+	if (!p->looked || p->exhausted || !publisher_active_now(p))
 		is_before(p->next_look_ms, wait_ms);
 	return RC_OK;
 }

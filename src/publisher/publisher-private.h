@@ -122,6 +122,7 @@ struct publisher {
 	struct sink *sink;
 	struct tail_state state;	/* of the last look */
 	bool active, waits, begun;
+	bool looked;			/* with this tail, as the active one: there may be something to read */
 	bool exhausted;			/* the tail had nothing more before state.horizon_us */
 	const struct tail_event *event;	/* read and not yet sent */
 	uint64_t next_look_ms, next_sink_ms, next_load_ms, next_save_ms, next_read_ms;

@@ -110,6 +110,8 @@ static void choose_start(struct publisher *p)
 	c->last_ms = from_us >= 1000 ? from_us / 1000 - 1 : 0;
 	if (c->last_ms < 0)
 		c->last_ms = 0;
+	if (p->o.dry_run)
+		return;
 	if (!c->there) {
 		log_info("checkpoint=%s there is none yet: beginning at timestamp_ms=%" PRId64 "%s", p->checkpoint_key, c->last_ms,
 			 c->last_ms ? ", what is older is not published" : ", the first event");

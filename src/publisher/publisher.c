@@ -229,7 +229,7 @@ static enum rc read_some(struct publisher *p, struct why *why)
 static void read_and_send(struct publisher *p)
 {
 	struct why why = { "" };
-	if (!p->active || p->exhausted || clock_boot_ms() < p->next_read_ms)
+	if (!p->looked || p->exhausted || clock_boot_ms() < p->next_read_ms)
 		return;
 	enum rc rc = read_some(p, &why);
 	if (rc == RC_OK) {
@@ -330,9 +330,10 @@ void publisher_status(struct publisher *p, struct publisher_status *out)
 static void see_end(struct publisher *p)
 {
 	struct why why = { "" };
-	bool all = p->active && p->exhausted && !p->window.n;
+	bool all = p->looked && p->exhausted && !p->window.n;
 	bool once = p->o.once || p->o.dry_run;
-	if (!all || (p->once_us && p->state.horizon_us < p->once_us && !p->o.dry_run))
+	/* the horizon stays where nothing is behind it: then what holds it back is what counts */
+	if (!all || (p->state.horizon_us < p->once_us && p->state.unsettled > p->state.late && !p->o.dry_run))
 		return;
 	if (p->reconcile) {
 		enum rc rc = publisher_reconcile_walk(p, &why);
@@ -361,7 +362,7 @@ static enum rc step(struct publisher *p, struct why *why)
 	tell_status(p);
 	if (p->finished)
 		return RC_OK;
-	if (!wait_ms && p->active && !p->exhausted && clock_boot_ms() < p->next_read_ms)
+	if (!wait_ms && p->looked && !p->exhausted && clock_boot_ms() < p->next_read_ms)
 		wait_ms = NEWS_POLL_MS;
 	if (!wait_ms && publisher_window_full(&p->window))
 		wait_ms = NEWS_POLL_MS;
