@@ -133,6 +133,7 @@ START_TEST(topic_that_can_be_none_is_refused)
 	struct why why = { "" };
 	struct tail_event e = event_of("Order", bad_topics[_i].metadata);
 	ck_assert_int_eq(route_make(&plain, &e, &message, &why), RC_INVALID);
+	ck_assert_str_eq(buf_text(&message.key), "o-1");
 	ck_assert_msg(!strncmp(why.text, bad_topics[_i].reason, strlen(bad_topics[_i].reason)), "%s", why.text);
 }
 END_TEST
@@ -346,9 +347,12 @@ START_TEST(body_that_is_no_event_is_corrupt)
 {
 	struct why why = { "" };
 	struct tail_event e = event_of("Order", "{}");
+	make(&plain, &e);
 	e.body = "[]";
 	e.len = 2;
 	ck_assert_int_eq(route_make(&plain, &e, &message, &why), RC_CORRUPT);
+	ck_assert_str_eq(buf_text(&message.topic), "");	/* not those of the event before it */
+	ck_assert_str_eq(buf_text(&message.key), "");
 	ck_assert_str_eq(why.text, "the object 'streams/Order/o-1/0000000007.json' is no event: expected an object, found an array");
 }
 END_TEST
