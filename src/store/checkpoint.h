@@ -33,10 +33,11 @@ struct checkpoint {
 	int64_t updated_us;
 	char **ids;		/* recent_event_ids, oldest first: delivered lately, also beyond last_ms */
 	size_t n_ids;
+	char **ids_room;	/* checkpoint.c's: where ids lies in */
 	struct checkpoint_held *held;	/* ours: "held": [{"aggregate_type","aggregate_id","next"}] */
 	size_t n_held;
 	uint64_t seeding;	/* ours: "seeding": of the ledger, when it was written; 0: unknown */
-	struct buf rest;	/* keys that we don't know, with their values, as they stood */
+	struct buf rest;	/* checkpoint.c's: which keys stood there, and those that we don't know with their values, as they stood */
 	char tag[OBJECT_TAG_MAX];
 };
 
@@ -56,7 +57,8 @@ enum rc checkpoint_parse(const char *text, size_t len, struct checkpoint *c, str
 
 /*
  * Write every checkpoint below "checkpoints/" again, so that no pass under way can move it (design.md 5), and tell the latest
- * time that any of them names, 0 where there is none. For the seeding of a ledger.
+ * time that any of them covers, 0 where there is none. For the seeding of a ledger. One that can't be read, or is of the future, is
+ * used by nobody and left as it is.
  */
 enum rc checkpoint_touch_all(struct object_store *objects, int64_t now_us, int64_t *latest_us_r, struct why *why) _must_check_;
 

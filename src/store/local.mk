@@ -28,7 +28,13 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/layout-indexed.c \
 	%D%/layout-native.c \
 	%D%/checkpoint.c %D%/checkpoint.h \
-	%D%/tail.c %D%/tail.h \
+	%D%/tail-count.c %D%/tail-count.h \
+	%D%/tail-lease.c %D%/tail-lease.h \
+	%D%/tail.c %D%/tail.h %D%/tail-private.h \
+	%D%/tail-held.c \
+	%D%/tail-native.c \
+	%D%/tail-queue.c \
+	%D%/tail-walk.c \
 	%D%/view.c %D%/view.h %D%/view-private.h \
 	%D%/view-ahead.c \
 	%D%/view-body.c \

@@ -80,11 +80,15 @@ enum rc tail_look(struct tail *t, struct tail_state *out, struct why *why) _must
  */
 enum rc tail_next(struct tail *t, const struct tail_event **out, struct why *why) _must_check_;
 /* The streams that wait and the number that each waits for, for the checkpoint, as of the events told so far. The tail's, until the next call. */
-size_t tail_held(const struct tail *t, const struct checkpoint_held **out);
+size_t tail_held(struct tail *t, const struct checkpoint_held **out);
 /* Give the lease back. */
 void tail_release(struct tail *t);
 
-/* Every event of the store, stream by stream, by number, whatever the checkpoint says: for --reconcile and replay. type NULL: all types. */
+/*
+ * Every event of the store recorded from from_us on and before to_us, stream by stream, by number, whatever the checkpoint says: for
+ * --reconcile and replay. type NULL: all types. A stream ends before what is not settled yet. fn returns false to stop; it may call the
+ * store. RC_FENCED: the ledger was replaced, before it or meanwhile. A server that is away is waited for, for the store's time-out.
+ */
 typedef bool tail_walk_fn(void *arg, const struct tail_event *e);
 enum rc tail_walk(struct store *s, const char *type, int64_t from_us, int64_t to_us, tail_walk_fn *fn, void *arg, struct why *why) _must_check_;
 
