@@ -112,7 +112,8 @@ static void create(const char *name, char **rest)
 	rd_kafka_CreateTopics(client, &topic, 1, NULL, answers);
 	rd_kafka_event_t *event = answer();
 	size_t count;
-	expect_topic(rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count), count);
+	const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+	expect_topic(results, count);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewTopic_destroy(topic);
 	await(name, n);
@@ -124,7 +125,8 @@ static void delete_topic(const char *name)
 	rd_kafka_DeleteTopics(client, &topic, 1, NULL, answers);
 	rd_kafka_event_t *event = answer();
 	size_t count;
-	expect_topic(rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count), count);
+	const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
+	expect_topic(results, count);
 	rd_kafka_event_destroy(event);
 	rd_kafka_DeleteTopic_destroy(topic);
 	await(name, 0);
@@ -138,7 +140,8 @@ static void grow(const char *name, int n)
 	rd_kafka_CreatePartitions(client, &topic, 1, NULL, answers);
 	rd_kafka_event_t *event = answer();
 	size_t count;
-	expect_topic(rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &count), count);
+	const rd_kafka_topic_result_t **results = rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &count);
+	expect_topic(results, count);
 	rd_kafka_event_destroy(event);
 	rd_kafka_NewPartitions_destroy(topic);
 	await(name, n);

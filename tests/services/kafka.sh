@@ -9,6 +9,7 @@
 # The broker, and what writes its log.
 kafka_artifacts=(org.apache.kafka:kafka_2.13:3.9.1 org.slf4j:slf4j-reload4j:1.7.36)
 kafka_jars=$services_cache/kafka/jars
+kafka_classes=$services_cache/kafka/classes.jsa	# what Java loaded for a broker, ready to be mapped: 2 s instead of 4 to start
 
 # 17 is what Kafka 4 wants, too. In the order in which a person expects it.
 find_java() {
@@ -52,12 +53,13 @@ need_kafka() {
 	fi
 	find_java || { service_say "no Kafka: there is no java, 17 or later"; return 77; }
 	command -v kcat >/dev/null || { service_say "no Kafka: there is no kcat, which looks whether it answers"; return 77; }
-	kafka_is_there && return
-	command -v mvn >/dev/null || { service_say "no Kafka: there is no mvn, which fetches it"; return 77; }
+	kafka_is_there && [ -e "$kafka_classes" ] && return
+	kafka_is_there || command -v mvn >/dev/null || { service_say "no Kafka: there is no mvn, which fetches it"; return 77; }
 	mkdir -p "$services_cache" || return 1
 	(
 		flock 9 || exit 1
-		kafka_is_there || fetch_kafka
+		kafka_is_there || fetch_kafka || exit
+		[ -e "$kafka_classes" ] || kafka_archive
 	) 9>"$services_cache/kafka.lock"
 }
 
@@ -79,7 +81,7 @@ kafka_config() {	# HOME PORT CONTROLLER-PORT
 		transaction.state.log.min.isr=1
 		transaction.state.log.num.partitions=4
 		group.initial.rebalance.delay.ms=0
-		broker.session.timeout.ms=2000
+		broker.session.timeout.ms=3000
 		broker.heartbeat.interval.ms=200
 		num.network.threads=2
 		num.io.threads=4
@@ -94,27 +96,46 @@ kafka_config() {	# HOME PORT CONTROLLER-PORT
 	END
 }
 
-# The C1 compiler alone: most of these live for seconds, and there are few processors.
-kafka_java=(-Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.awt.headless=true)
-kafka_run() { env -i PATH="$PATH" HOME="$1" "$java" "${kafka_java[@]}" -Dlog4j.configuration="file:$1/log4j.properties" -cp "$kafka_jars/*" "${@:2}"; }
+# Sets $kafka_java, the command up to the class. The C1 compiler alone: most of these live for seconds, on few processors.
+kafka_command() {	# HOME
+	kafka_java=(env -i PATH="$PATH" HOME="$1" "$java" -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData
+		-Xshare:auto -Xlog:disable -Djava.awt.headless=true -Dlog4j.configuration="file:$1/log4j.properties"
+		-cp "$(printf '%s:' "$kafka_jars"/*.jar)")
+}
+
+# The cluster's id is made once.
+kafka_format() {	# HOME
+	[ ! -e "$1/cluster" ] || return 0
+	[ -s "$1/cluster.new" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22 >"$1/cluster.new"
+	"${kafka_java[@]}" kafka.tools.StorageTool format --ignore-formatted -c "$1/server.properties" -t "$(cat "$1/cluster.new")" \
+		</dev/null >>"$1/log" 2>&1 && mv "$1/cluster.new" "$1/cluster"
+}
+
+# By a broker that is started for this and ended. Without it they start all the same.
+kafka_archive() (
+	home=$services_cache/kafka/first port=$(free_port) controller=$(free_port)
+	mkdir -p "$home/data" && kafka_config "$home" "$port" "$controller" || exit 1
+	kafka_command "$home"
+	kafka_format "$home" && launch "$home" "${kafka_java[@]}" -XX:ArchiveClassesAtExit="$kafka_classes" kafka.Kafka "$home/server.properties" &&
+		await "$home" kafka_answers "$services_address:$port"
+	service_stop "$home"
+	rm -rf "$home"
+	[ -e "$kafka_classes" ] || : >"$kafka_classes"
+)
 
 # That it listens is not enough: it must have been let into its cluster.
-kafka_answers() { is_listening "${1##*:}" && kcat -b "$1" -L -m 5 -X broker.address.family=any 2>&1 | grep -q '^ 1 brokers:'; }
+kafka_answers() { is_listening "${1##*:}" && kcat -b "$1" -L -m 5 2>&1 | grep -q '^ 1 brokers:'; }
 
 kafka_start() {
-	local home=$1 port controller at
+	local home=$1 port controller at kafka_java
 	need_kafka || return
 	mkdir -p "$home/data" || return 1
 	port=$(home_port "$home") && controller=$(home_port "$home" controller) && kafka_config "$home" "$port" "$controller" || return 1
 	at=$services_address:$port
-	if ! [ -e "$home/cluster" ]; then
-		[ -s "$home/cluster.new" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22 >"$home/cluster.new"
-		kafka_run "$home" kafka.tools.StorageTool format --ignore-formatted -c "$home/server.properties" -t "$(cat "$home/cluster.new")" \
-			</dev/null >>"$home/log" 2>&1 || { service_say "Kafka's storage: $(tail -n 3 "$home/log")"; return 1; }
-		mv "$home/cluster.new" "$home/cluster"
-	fi
-	launch "$home" env -i PATH="$PATH" HOME="$home" "$java" "${kafka_java[@]}" -Dlog4j.configuration="file:$home/log4j.properties" \
-		-cp "$kafka_jars/*" kafka.Kafka "$home/server.properties"
+	kafka_command "$home"
+	kafka_format "$home" || { service_say "Kafka's storage: $(tail -n 3 "$home/log")"; return 1; }
+	[ ! -s "$kafka_classes" ] || kafka_java+=(-XX:SharedArchiveFile="$kafka_classes")
+	launch "$home" "${kafka_java[@]}" kafka.Kafka "$home/server.properties"
 	await "$home" kafka_answers "$at" || return 1
 	cat >"$home/env" <<-END
 		export EVFS_KAFKA='$at'

@@ -157,7 +157,7 @@ home_port() {	# HOME [NAME]
 	local port file=$1/${2:-port}
 	port=$(cat "$file" 2>/dev/null)
 	# One that was killed is a zombie while its last threads still listen.
-	for _ in {1..100}; do
+	for _ in {1..500}; do
 		[ -n "$port" ] && is_listening "$port" || break
 		sleep 0.02
 	done
