@@ -90,6 +90,7 @@ enum rc tail_count_end(struct store *s, struct tail_count_end *out, struct why *
 	*out = (struct tail_count_end){
 		.now_us = rc ? state.now_us : h.state.now_us,
 		.horizon_us = rc ? 0 : h.horizon_us,
+		.known = !rc && h.state.complete,
 		.seeding = state.seeding,
 		.unsettled = rc ? 0 : h.unsettled,
 	};

@@ -37,7 +37,12 @@ enum rc tail_count_stream(struct store *s, const char *type, const char *id, uin
 /* How far the time line can be read now. */
 struct tail_count_end {
 	int64_t now_us;		/* by the ledger's clock */
-	int64_t horizon_us;	/* 0: it can't be known now, for somebody has been appending for long */
+	/*
+	 * Nothing that was recorded before can still appear. It stands where it is while nothing is appended: then nothing is behind it
+	 * either. Not known: the ledger is being re-seeded, or somebody has been appending for long.
+	 */
+	int64_t horizon_us;
+	bool known;
 	uint64_t seeding, unsettled;
 };
 enum rc tail_count_end(struct store *s, struct tail_count_end *out, struct why *why) _must_check_;
