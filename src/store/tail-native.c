@@ -6,8 +6,8 @@
  * The place in the time line is (recorded, stream, number): all up to it was read, but for what the held streams have from their
  * `next` on. Once the horizon is reached it is the horizon: what is recorded before it is behind.
  *
- * A page counts once the ledger said after it that the seeding is still the one of the last look: streams that wait for their re-seed
- * are passed over by the ledger, and what they hold would be missed.
+ * A look is of one seeding. Any other page counts once the ledger said after it that the seeding is still that one: streams that wait for
+ * their re-seed are passed over by the ledger, and what they hold would be missed, or come out of order.
  */
 #include "config.h"
 #include "store/tail-private.h"
@@ -58,7 +58,7 @@ struct page {
 	struct place place;
 	int64_t to_us;		/* rows from it on are not taken: a stream that waits there finds no place among the held */
 	uint64_t late;
-	bool stopped, failed;
+	bool stopped, failed;	/* before the last row; with no memory */
 };
 
 static void page_init(struct page *p, struct native *t)
@@ -362,8 +362,6 @@ static enum rc native_look(struct tail *base, struct tail_state *out, struct why
 		seeded = h.state.complete;
 		rc = check_seeding(t, &h.state, why);
 	}
-	if (rc == RC_OK && (p.first || tail_queue_length(t->queue)))
-		rc = confirm(t, why);
 	if (rc == RC_OK) {
 		take_look(t, &p, q.limit, horizon_us);
 		out->horizon_us = t->horizon_us;
@@ -388,27 +386,30 @@ static enum rc read_page(struct native *t, struct why *why)
 		rc = confirm(t, why);
 	if (rc != RC_OK)
 		return failed(t, rc, why);
+	if (p.stopped && !p.first)	/* it became late since the look, and there are too many of them */
+		return rc_fail(RC_TEMPORARY, why, "more than %d streams wait for what is not stored yet", CHECKPOINT_HELD_MAX);
 	keep(t, &p);
 	if (!p.stopped && p.rows < PAGE)
 		reach_horizon(t);
 	return RC_OK;
 }
 
-/* Keep the queue filled, as long as there is something to tell. */
+static enum rc read_some(struct native *t, struct why *why)
+{
+	enum rc rc = t->behind ? read_all_held(t, why) : RC_OK;
+	return rc == RC_OK && !t->at_horizon ? read_page(t, why) : rc;
+}
+
+/* Keep the queue filled, as long as there is something to tell. A page may hold nothing but what waits. */
 static enum rc read_more(struct native *t, struct why *why)
 {
-	size_t length = tail_queue_length(t->queue);
 	enum rc rc = RC_OK;
-	if (!t->look || length > LENGTH / 2 || (length && (!tail_queue_room(t->queue) || clock_boot_ms() < t->retry_ms)))
-		return RC_OK;
-	if (t->behind)
-		rc = read_all_held(t, why);
-	if (rc == RC_OK && !t->at_horizon)
-		rc = read_page(t, why);
-	if (rc == RC_OK || rc == RC_FENCED || !tail_queue_length(t->queue))
-		return rc;
-	t->retry_ms = clock_boot_ms() + RETRY_MS;
-	return RC_OK;
+	size_t length = tail_queue_length(t->queue);
+	if (length)
+		return length > LENGTH / 2 || !tail_queue_room(t->queue) || clock_boot_ms() < t->retry_ms ? RC_OK : read_some(t, why);
+	while (rc == RC_OK && !tail_queue_length(t->queue) && t->look && (t->behind || !t->at_horizon))
+		rc = read_some(t, why);
+	return rc;
 }
 
 /* What was recorded before this was told with this event, as far as it is known by now. */
@@ -431,12 +432,15 @@ static enum rc native_next(struct tail *base, const struct tail_event **out, str
 	struct tail_item *item = NULL;
 	tail_queue_done(t->queue, TAKE_PTR(t->current));
 	*out = NULL;
-	/* where it is fenced the next look says so */
-	enum rc rc = t->fenced ? RC_FENCED : read_more(t, why);
+	enum rc rc = t->fenced ? fence(t, why) : read_more(t, why);
+	if (rc != RC_OK && rc != RC_FENCED && tail_queue_length(t->queue)) {
+		t->retry_ms = clock_boot_ms() + RETRY_MS;	/* there is something to tell meanwhile */
+		rc = RC_OK;
+	}
 	if (rc == RC_OK)
 		rc = tail_queue_take(t->queue, &item, why);
 	if (!item)
-		return rc == RC_FENCED ? RC_OK : rc;
+		return rc;
 	tail_queue_item_tell(item, &t->event);
 	t->event.safe_us = t->safe_us = safe_with(t, item);
 	if (item->hold)

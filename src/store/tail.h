@@ -75,8 +75,8 @@ static inline void tail_freep(struct tail **t)
  */
 enum rc tail_look(struct tail *t, struct tail_state *out, struct why *why) _must_check_;
 /*
- * The next event before the horizon of the last look. RC_OK with *out NULL: there is none, look again. RC_TEMPORARY: ledger or object
- * store could not be asked, nothing was passed; the same call again. May look by itself to renew the lease.
+ * The next event before the horizon of the last look. RC_OK with *out NULL: there is none, all before it was told; look again. RC_TEMPORARY:
+ * ledger or object store could not be asked, nothing was passed; the same call again. RC_FENCED: as tail_look.
  */
 enum rc tail_next(struct tail *t, const struct tail_event **out, struct why *why) _must_check_;
 /* The streams that wait and the number that each waits for, for the checkpoint, as of the events told so far. The tail's, until the next call. */

@@ -574,7 +574,7 @@ START_TEST(a_ledger_that_was_replaced_is_waited_for)
 	ck_assert_int_eq(tail_look(t, &state, &why), RC_FENCED);
 	ck_assert(state.waits);
 	const struct tail_event *e;
-	ck_assert_int_eq(tail_next(t, &e, &why), RC_OK);
+	ck_assert_int_eq(tail_next(t, &e, &why), RC_FENCED);
 	ck_assert_ptr_null(e);
 	now_us -= 60 * SECOND;	/* … and even behind the checkpoint */
 	seed();
@@ -614,7 +614,16 @@ START_TEST(a_seeding_under_a_tail_that_reads_skips_nothing)
 	/* a seeding of which one stream is seeded: the ledger passes over the others */
 	ck_assert_int_eq(ledger_state(ledger, &l, &why), RC_OK);
 	ck_assert_int_eq(ledger_seed(ledger, l.identity, l.seeding + 1, false, 0, &why), RC_OK);
-	drain(t, &safe_us);
+	/* what was read before it may be told */
+	enum rc rc = RC_OK;
+	for (const struct tail_event *e; rc == RC_OK; ) {
+		rc = tail_next(t, &e, &why);
+		ck_assert(rc == RC_FENCED || (rc == RC_OK && e));
+		if (e) {
+			check_told(t, e);
+			safe_us = e->safe_us;
+		}
+	}
 	ck_assert_int_eq(tail_look(t, &state, &why), RC_FENCED);
 	ck_assert(state.waits);
 	seed();
@@ -826,11 +835,11 @@ START_TEST(a_walk_tells_every_event_of_the_store_once)
 	char id[8];
 	strips = _i;
 	int64_t between = 0;
-	for (int i = 0; i < 1100; i++) {
-		snprintf(id, sizeof(id), "s%d", i / 2);
-		append(i % 7 ? "Order" : "Item", id, i == 500 ? 480 : 1);
+	for (int i = 0; i < 540; i++) {
+		snprintf(id, sizeof(id), "s%d", i % 520);
+		append(i % 7 ? "Order" : "Item", id, i == 510 ? 480 : 1);
 		now_us += 10;
-		if (i == 600)
+		if (i == 300)
 			between = now_us;
 	}
 	settle();
@@ -863,7 +872,7 @@ int main(void)
 {
 	Suite *suite = suite_create("tail");
 	TCase *tc = tcase_create("tail");
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, events_are_told_by_time_and_within_a_stream_by_number, 0, 2);
 	tcase_add_test(tc, nothing_is_told_twice_after_the_checkpoint_of_any_event);
@@ -872,7 +881,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_late_stream_waits_alone_and_then_comes_by_number, 0, 2);
 	tcase_add_test(tc, who_waits_is_held_until_its_last_event_was_told);
 	tcase_add_test(tc, a_held_stream_that_nothing_is_behind_of_goes_on_by_time);
-	tcase_add_loop_test(tc, any_order_of_commits_and_settles_keeps_each_stream_in_order, 0, 40);
+	tcase_add_loop_test(tc, any_order_of_commits_and_settles_keeps_each_stream_in_order, 0, 24);
 	tcase_add_test(tc, a_ledger_that_was_replaced_is_waited_for);
 	tcase_add_test(tc, a_seeding_under_a_tail_that_reads_skips_nothing);
 	tcase_add_test(tc, what_is_missing_foreign_or_archived_is_told_as_such_and_blocks_nothing);
