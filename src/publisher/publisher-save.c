@@ -110,16 +110,15 @@ static void choose_start(struct publisher *p)
 	c->last_ms = from_us >= 1000 ? from_us / 1000 - 1 : 0;
 	if (c->last_ms < 0)
 		c->last_ms = 0;
-	if (p->o.dry_run)
-		return;
 	if (!c->there) {
 		log_info("checkpoint=%s there is none yet: beginning at timestamp_ms=%" PRId64 "%s", p->checkpoint_key, c->last_ms,
 			 c->last_ms ? ", what is older is not published" : ", the first event");
 		return;
 	}
 	FAILPOINT("publisher-rewind");
-	log_warning("checkpoint=%s set by --from: timestamp_ms=%" PRId64 " to %" PRId64 "%s", p->checkpoint_key, last_ms, c->last_ms,
-		    c->last_ms > last_ms ? ", what lies between is not published" : ", what lies between is published again");
+	if (!p->o.dry_run)
+		log_warning("checkpoint=%s set by --from: timestamp_ms=%" PRId64 " to %" PRId64 "%s", p->checkpoint_key, last_ms,
+			    c->last_ms, c->last_ms > last_ms ? ", what lies between is not published" : ", what lies between is published again");
 	/* what a stream that waits has before that time still waits */
 	if (!c->last_ms)
 		forget_held(c);
