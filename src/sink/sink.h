@@ -80,7 +80,6 @@ struct sink_kafka_options {
 	const struct sink_property *properties;	/* the user's, after ours */
 	size_t n_properties;
 	const char *partitioner;	/* NULL: consistent_random */
-	const char *transactional_id;	/* NULL: none */
 	bool create_topics;	/* those that are missing are made when they are first sent to */
 	unsigned partitions, replication;	/* with create_topics; 0: 3 and 1 */
 	uint64_t request_ms;	/* how long a request to the broker may take; 0: 30 s */
