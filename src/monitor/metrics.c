@@ -147,16 +147,18 @@ static struct family *family_locked(struct metrics *m, const struct metric_famil
 static struct metric *make_locked(struct metrics *m, struct family *f, uint64_t hash,
 				  struct buf *labels)
 {
+	size_t len;
 	struct metric *c = calloc(1, sizeof(*c) + (f->n_bounds + 1) * sizeof(c->buckets[0]));
-	if (!c || buf_failed(labels)) {
+	char *text = c ? buf_take(labels, &len) : NULL;
+	if (!text) {
 		free(c);
 		return NULL;
 	}
 	c->family = &f->known;
 	c->n_bounds = f->n_bounds;
 	c->hash = hash;
-	if (labels->len)
-		c->labels = buf_take(labels, &c->labels_len);
+	c->labels = text;
+	c->labels_len = len;
 	c->same_slot = m->slots[hash % SLOTS];
 	m->slots[hash % SLOTS] = c;
 	*f->last = c;
@@ -171,7 +173,7 @@ static struct metric *rest_locked(struct metrics *m, struct family *f, const cha
 	_cleanup_(buf_release) struct buf joined = BUF_INIT;
 	join_labels(labels, true, &joined);
 	for (struct metric *c = f->first; c && !f->rest && !buf_failed(&joined); c = c->next)
-		if (c->labels_len == joined.len && !memcmp(c->labels, joined.data, joined.len))
+		if (c->labels_len == joined.len && !memcmp(c->labels, buf_text(&joined), joined.len))
 			f->rest = c;
 	if (!f->rest)
 		f->rest = make_locked(m, f, 0, &joined);
