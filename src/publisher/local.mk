@@ -5,6 +5,7 @@ noinst_LIBRARIES += %D%/libpublisher.a
 	%D%/publisher-active.c \
 	%D%/publisher-ids.c \
 	%D%/publisher-metrics.c %D%/publisher-metrics.h \
+	%D%/publisher-recent.c \
 	%D%/publisher-reconcile.c \
 	%D%/publisher-save.c \
 	%D%/publisher-send.c \

@@ -82,7 +82,7 @@ enum rc publisher_window_mark(struct publisher_window *w, int64_t safe_us, const
 /* Move over acknowledged ones, telling fn of each. How many. */
 size_t publisher_window_advance(struct publisher_window *w, void (*fn)(void *arg, const struct publisher_entry *e), void *arg);
 
-/* --- publisher-ids.c: event ids --- */
+/* --- publisher-recent.c, publisher-ids.c: event ids --- */
 
 /* The last ones that were delivered, for the checkpoint. */
 struct publisher_recent {
