@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/latency.h"
 
 static const struct metric_family appends = { "appends_total", "appends answered", METRIC_COUNTER, NULL };
 static const struct metric_family lag = { "lag_seconds", "how far behind", METRIC_GAUGE, NULL };
@@ -128,6 +129,26 @@ START_TEST(a_histogram_that_is_kept_elsewhere_is_summed_up)
 	prints("# HELP took_seconds time of calls\n# TYPE took_seconds histogram\n"
 	       "took_seconds_bucket{le=\"0.005\"} 3\ntook_seconds_bucket{le=\"2.5\"} 3\n"
 	       "took_seconds_bucket{le=\"+Inf\"} 5\ntook_seconds_sum 7.25\ntook_seconds_count 5\n");
+}
+END_TEST
+
+/* Layers below count into base/latency.h, which knows no registry. */
+START_TEST(times_of_other_layers_have_these_buckets)
+{
+	static const uint64_t took[] = { 0, 1000, 1001, 60000000, 60000001, UINT64_C(3600000000) };
+	struct latency l = { 0 };
+	struct latency_counts c;
+	for (size_t i = 0; i < LATENCY_BOUNDS; i++)
+		ck_assert_msg((uint64_t)(METRICS_SECONDS[i] * 1e6 + 0.5) == latency_bounds_us[i], "bound %zu", i);
+	ck_assert(METRICS_SECONDS[LATENCY_BOUNDS] == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(took); i++)
+		latency_add(&l, took[i]);
+	latency_read(&l, &c);
+	ck_assert_uint_eq(c.n[0], 2);
+	ck_assert_uint_eq(c.n[1], 1);
+	ck_assert_uint_eq(c.n[LATENCY_BOUNDS - 1], 1);
+	ck_assert_uint_eq(c.n[LATENCY_BOUNDS], 2);
+	ck_assert_uint_eq(c.sum_us, UINT64_C(3720002002));
 }
 END_TEST
 
@@ -273,6 +294,7 @@ int main(void)
 	tcase_add_test(t, a_histogram_counts_up_to_each_bound);
 	tcase_add_test(t, a_histogram_without_labels_has_le_alone);
 	tcase_add_test(t, a_histogram_that_is_kept_elsewhere_is_summed_up);
+	tcase_add_test(t, times_of_other_layers_have_these_buckets);
 	tcase_add_test(t, numbers_read_back_as_they_are);
 	tcase_add_test(t, a_counter_never_loses_a_digit);
 	tcase_add_test(t, a_full_family_counts_the_rest_together);
