@@ -115,16 +115,19 @@ static bool ask(void *arg, monitor_tell_fn *tell, void *tell_arg)
 {
 	struct publisher_metrics *pm = arg;
 	struct publisher_status s;
-	char role[128];
+	char role[128], sink[sizeof(s.sink.last_error) + 32];
 	publisher_status(pm->publisher, &s);
 	bool bad = s.trouble[0];
 	snprintf(role, sizeof(role), s.active ? "active" : s.holder[0] ? "standing by for %s" : "standing by",
 		 s.holder);
+	/* an error that is over stays the last one */
+	snprintf(sink, sizeof(sink), s.sink.last_error[0] ? "ok, its last error: %s" : "ok", s.sink.last_error);
 	tell(tell_arg, "role", RC_OK, role);
+	tell(tell_arg, "ledger", s.running ? RC_OK : RC_TEMPORARY, s.running ? "ok" : "it has not answered yet");
 	tell(tell_arg, "seeding", s.waits ? RC_TEMPORARY : RC_OK,
 	     s.waits ? "the ledger was replaced, and is being seeded" : "no");
 	tell(tell_arg, "trouble", bad ? RC_TEMPORARY : RC_OK, bad ? s.trouble : "none");
-	tell(tell_arg, "sink", RC_OK, s.sink.last_error[0] ? s.sink.last_error : "ok");
+	tell(tell_arg, "sink", RC_OK, sink);
 	return s.running && !s.waits && !bad;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a publisher tells of itself over HTTP (monitor/monitor.h): its status and its store's counts as metrics, and its parts
- * "ledger", "sink", "objects", "role". Ready: it publishes, or stands by for the one that does, and the ledger answers.
+ * "role", "ledger", "seeding", "trouble", "sink". Ready: it publishes, or stands by for the one that does, and the ledger answers.
  * Threads: the monitor's, which asks publisher_status alone, and so never waits.
  */
 #ifndef EVFS_PUBLISHER_PUBLISHER_METRICS_H
