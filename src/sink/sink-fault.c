@@ -12,11 +12,13 @@
 
 #include "base/cleanup.h"
 
+#define FLUSH_MS 10000
+
 struct fault_entry {
-	struct fault_entry *next, **link;	/* of all; link: what points here */
+	struct fault_entry *next, **link; /* of all; link: what points here */
 	struct fault_entry *next_refused;
 	void *opaque;
-	enum rc told;	/* instead of RC_OK; RC_OK: what the inner one says */
+	enum rc told; /* instead of RC_OK; RC_OK: what the inner one says */
 };
 
 struct sink_fault {
@@ -26,8 +28,8 @@ struct sink_fault {
 	sink_report_fn *report;
 	void *arg;
 	unsigned sends, reports;
-	struct fault_entry *all;			/* not told yet */
-	struct fault_entry *refused, **refused_end;	/* of them: not passed on */
+	struct fault_entry *all; /* not told yet */
+	struct fault_entry *refused, **refused_end; /* of them: not passed on */
 	uint64_t failed;
 	bool broken;
 };
@@ -53,7 +55,9 @@ static struct fault_entry *new_entry(struct sink_fault *f, void *opaque, enum rc
 	struct fault_entry *e = calloc(1, sizeof(*e));
 	if (!e)
 		return NULL;
-	*e = (struct fault_entry){ .next = f->all, .link = &f->all, .opaque = opaque, .told = told };
+	*e = (struct fault_entry){
+		.next = f->all, .link = &f->all, .opaque = opaque, .told = told
+	};
 	if (e->next)
 		e->next->link = &e->next;
 	f->all = e;
@@ -86,8 +90,7 @@ static void inner_report(void *arg, void *opaque, enum rc rc, const struct why *
 	struct why injected;
 	f->broken = true;
 	f->failed++;
-	tell(f, e, rc_fail(RC_CORRUPT, &injected, "injected: delivered, and not told"),
-	     &injected);
+	tell(f, e, rc_fail(RC_CORRUPT, &injected, "injected: delivered, and not told"), &injected);
 }
 
 static void tell_refused(struct sink_fault *f)
@@ -108,7 +111,16 @@ static enum rc fail_broken(struct why *why)
 	return rc_fail(RC_CORRUPT, why, "injected: the sink is broken");
 }
 
-static enum rc pass_on(struct sink_fault *f, const struct sink_message *m, struct fault_entry *e, struct why *why)
+/* What was sent before is told first: a caller that begins anew each time gets on. */
+static void break_now(struct sink_fault *f)
+{
+	enum rc rc = sink_flush(f->inner, FLUSH_MS, NULL);
+	(void)rc;
+	f->broken = true;
+}
+
+static enum rc pass_on(struct sink_fault *f, const struct sink_message *m, struct fault_entry *e,
+		       struct why *why)
 {
 	struct sink_message copy = *m;
 	copy.opaque = e;
@@ -118,7 +130,8 @@ static enum rc pass_on(struct sink_fault *f, const struct sink_message *m, struc
 	return rc;
 }
 
-static enum rc send_decided(struct sink_fault *f, const struct sink_message *m, enum rc told, struct why *why)
+static enum rc send_decided(struct sink_fault *f, const struct sink_message *m, enum rc told,
+			    struct why *why)
 {
 	struct fault_entry *e = new_entry(f, m->opaque, told);
 	if (!e)
@@ -128,7 +141,7 @@ static enum rc send_decided(struct sink_fault *f, const struct sink_message *m, 
 	*f->refused_end = e;
 	f->refused_end = &e->next_refused;
 	if (!harms_no_other(told))
-		f->broken = true;
+		break_now(f);
 	return RC_OK;
 }
 
@@ -141,7 +154,7 @@ static enum rc fault_send(struct sink *s, const struct sink_message *m, struct w
 		enum rc rc = f->faults->send_rc;
 		if (rc == RC_TEMPORARY || harms_no_other(rc))
 			return rc_fail(rc, why, "injected: %s on send", rc_name(rc));
-		f->broken = true;
+		break_now(f);
 		return fail_broken(why);
 	}
 	enum rc told = due(&f->reports, f->faults->report_nth) ? f->faults->report_rc : RC_OK;
@@ -214,8 +227,9 @@ static const struct sink_ops fault_ops = {
 	.destroy = fault_destroy,
 };
 
-enum rc sink_fault_new(struct sink **out, sink_make_fn *make, void *make_arg, const struct sink_faults *faults,
-		       sink_report_fn *report, void *arg, struct why *why)
+enum rc sink_fault_new(struct sink **out, sink_make_fn *make, void *make_arg,
+		       const struct sink_faults *faults, sink_report_fn *report, void *arg,
+		       struct why *why)
 {
 	struct sink_fault *f = calloc(1, sizeof(*f));
 	if (!f)

@@ -19,30 +19,59 @@ static const struct promise {
 	int64_t min, max;
 	const char *promised;
 } promises[] = {
-	{ "acks", { "all", "-1" }, 0, 0, NONE_LOST "all in-sync replicas have it before it counts" },
-	{ "request.required.acks", { "all", "-1" }, 0, 0, NONE_LOST "all in-sync replicas have it before it counts" },
+	{ "acks",
+	  { "all", "-1" },
+	  0,
+	  0,
+	  NONE_LOST "all in-sync replicas have it before it counts" },
+	{ "request.required.acks",
+	  { "all", "-1" },
+	  0,
+	  0,
+	  NONE_LOST "all in-sync replicas have it before it counts" },
 	{ "enable.idempotence", { "true" }, 0, 0, IN_ORDER "a repeated request can't overtake" },
-	{ "enable.gapless.guarantee", { "true" }, 0, 0, IN_ORDER "nothing is sent behind one that failed" },
+	{ "enable.gapless.guarantee",
+	  { "true" },
+	  0,
+	  0,
+	  IN_ORDER "nothing is sent behind one that failed" },
 	{ "message.timeout.ms", { NULL }, 0, 0, NONE_LOST "it is tried until it is there" },
 	{ "delivery.timeout.ms", { NULL }, 0, 0, NONE_LOST "it is tried until it is there" },
-	{ "message.send.max.retries", { NULL }, INT32_MAX, INT32_MAX, NONE_LOST "it is tried until it is there" },
+	{ "message.send.max.retries",
+	  { NULL },
+	  INT32_MAX,
+	  INT32_MAX,
+	  NONE_LOST "it is tried until it is there" },
 	{ "retries", { NULL }, INT32_MAX, INT32_MAX, NONE_LOST "it is tried until it is there" },
 	{ "max.in.flight", { NULL }, 1, 5, IN_ORDER "a broker remembers five requests" },
-	{ "max.in.flight.requests.per.connection", { NULL }, 1, 5, IN_ORDER "a broker remembers five requests" },
+	{ "max.in.flight.requests.per.connection",
+	  { NULL },
+	  1,
+	  5,
+	  IN_ORDER "a broker remembers five requests" },
 	{ "queuing.strategy", { "fifo" }, 0, 0, IN_ORDER "first in, first out" },
 	{ "partitioner",
-	  { "consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random" },
-	  0, 0, IN_ORDER "a key has one partition" },
+	  { "consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a",
+	    "fnv1a_random" },
+	  0,
+	  0,
+	  IN_ORDER "a key has one partition" },
 	{ "delivery.report.only.error", { "false" }, 0, 0, NONE_LOST "each delivery is told" },
 	{ "enabled_events", { "0" }, 0, 0, NONE_LOST "each delivery is told" },
 	{ "test.mock.num.brokers", { "0" }, 0, 0, NONE_LOST "the broker is a real one" },
-	{ "transactional.id", { NULL }, 1, 0, "an event is there once it is acknowledged: there are no transactions" },
+	{ "transactional.id",
+	  { NULL },
+	  1,
+	  0,
+	  "an event is there once it is acknowledged: there are no transactions" },
 };
 
 /* The reason may hold the value: the library's own is told for other properties only. */
 static bool is_secret(const char *name)
 {
-	static const char *const words[] = { "password", "secret", "token", "pem", "jaas", "key", "sasl.oauthbearer.config" };
+	static const char *const words[] = {
+		"password", "secret", "token", "pem", "jaas", "key", "sasl.oauthbearer.config"
+	};
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strcasestr(name, words[i]))
 			return true;
@@ -66,7 +95,8 @@ static enum rc check_promise(const struct sink_property *property, struct why *w
 	for (size_t i = 0; i < ARRAY_SIZE(promises); i++) {
 		const struct promise *p = &promises[i];
 		if (strcmp(p->name, property->name) == 0 && !is_kept(p, property->value))
-			return rc_fail(RC_INVALID, why, "'%s=%.100s' is refused; promised is that %s", p->name,
+			return rc_fail(RC_INVALID, why,
+				       "'%s=%.100s' is refused; promised is that %s", p->name,
 				       property->value, p->promised);
 	}
 	return RC_OK;
@@ -79,10 +109,12 @@ static enum rc set(rd_kafka_conf_t *conf, const struct sink_property *p, struct 
 	if (res == RD_KAFKA_CONF_OK)
 		return RC_OK;
 	if (res == RD_KAFKA_CONF_UNKNOWN)
-		return rc_fail(RC_INVALID, why, "there is no Kafka property '%.100s' (librdkafka %s)", p->name,
+		return rc_fail(RC_INVALID, why,
+			       "there is no Kafka property '%.100s' (librdkafka %s)", p->name,
 			       sink_kafka_version());
 	if (is_secret(p->name))
-		return rc_fail(RC_INVALID, why, "the value of the Kafka property '%.100s' is not valid", p->name);
+		return rc_fail(RC_INVALID, why,
+			       "the value of the Kafka property '%.100s' is not valid", p->name);
 	return rc_fail(RC_INVALID, why, "Kafka property '%.100s': %s", p->name, text);
 }
 
@@ -173,7 +205,8 @@ enum rc sink_kafka_conf_new(const struct sink_kafka *k, rd_kafka_conf_t **out, s
 	if (!conf)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for a Kafka configuration");
 	if (k->partitioner) {
-		enum rc rc = check_promise(&(struct sink_property){ "partitioner", k->partitioner }, why);
+		enum rc rc = check_promise(&(struct sink_property){ "partitioner", k->partitioner },
+					   why);
 		if (rc != RC_OK)
 			return rc;
 	}

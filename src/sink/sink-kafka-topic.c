@@ -20,9 +20,11 @@
 
 static bool is_name(const char *name)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	size_t len = strlen(name);
-	return len && len <= NAME_MAX_LEN && strspn(name, allowed) == len && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+	return len && len <= NAME_MAX_LEN && strspn(name, allowed) == len &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
 struct kafka_topic *sink_kafka_topic_get(struct sink_kafka *k, const char *name)
@@ -68,8 +70,10 @@ static void ask_to_create(struct sink_kafka *k, struct kafka_topic *t)
 	_cleanup_(free_admin_options) rd_kafka_AdminOptions_t *o =
 		rd_kafka_AdminOptions_new(k->client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 	_cleanup_(free_new_topic) rd_kafka_NewTopic_t *n =
-		rd_kafka_NewTopic_new(t->name, (int)k->partitions, (int)k->replication, text, sizeof(text));
-	t->creation = KAFKA_READY; /* where it can't be asked for, the message is sent, and its report tells */
+		rd_kafka_NewTopic_new(t->name, (int)k->partitions, (int)k->replication, text,
+				      sizeof(text));
+	t->creation =
+		KAFKA_READY; /* where it can't be asked for, the message is sent, and its report tells */
 	if (!o || !n || !k->admin)
 		return;
 	if (rd_kafka_AdminOptions_set_request_timeout(o, ms, text, sizeof(text)) ||
@@ -95,7 +99,8 @@ enum rc sink_kafka_topic_ready(struct sink_kafka *k, struct kafka_topic *t, stru
 	if (!t->handle)
 		t->handle = rd_kafka_topic_new(k->client, t->name, NULL);
 	if (!t->handle)
-		return rc_fail(RC_TEMPORARY, why, "topic '%s': %s", t->name, rd_kafka_err2str(rd_kafka_last_error()));
+		return rc_fail(RC_TEMPORARY, why, "topic '%s': %s", t->name,
+			       rd_kafka_err2str(rd_kafka_last_error()));
 	return RC_OK;
 }
 
@@ -103,7 +108,8 @@ enum rc sink_kafka_topic_ready(struct sink_kafka *k, struct kafka_topic *t, stru
 static void let_ask_again(struct sink_kafka *k, struct kafka_topic *t)
 {
 	const struct rd_kafka_metadata *found = NULL;
-	if (t->handle && rd_kafka_metadata(k->client, 0, t->handle, &found, 50) == RD_KAFKA_RESP_ERR_NO_ERROR)
+	if (t->handle &&
+	    rd_kafka_metadata(k->client, 0, t->handle, &found, 50) == RD_KAFKA_RESP_ERR_NO_ERROR)
 		rd_kafka_metadata_destroy(found);
 }
 
@@ -126,7 +132,8 @@ static void take_reply(struct sink_kafka *k, rd_kafka_event_t *e)
 	const char *text = rd_kafka_event_error_string(e);
 	const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(e);
 	size_t n = 0;
-	const rd_kafka_topic_result_t **topics = result ? rd_kafka_CreateTopics_result_topics(result, &n) : NULL;
+	const rd_kafka_topic_result_t **topics =
+		result ? rd_kafka_CreateTopics_result_topics(result, &n) : NULL;
 	if (!err && n == 1) {
 		err = rd_kafka_topic_result_error(topics[0]);
 		text = rd_kafka_topic_result_error_string(topics[0]);
@@ -145,7 +152,8 @@ static void take_reply(struct sink_kafka *k, rd_kafka_event_t *e)
 	/* not allowed, or refused by a rule: it may be there all the same */
 	k->counts.errors++;
 	struct why why;
-	rc_fail(RC_DENIED, &why, "topic '%.100s' can't be created: %s", t->name, text ? text : rd_kafka_err2str(err));
+	rc_fail(RC_DENIED, &why, "topic '%.100s' can't be created: %s", t->name,
+		text ? text : rd_kafka_err2str(err));
 	memcpy(k->counts.last_error, why.text, sizeof(k->counts.last_error) - 1);
 }
 

@@ -10,9 +10,9 @@
 #include "base/log.h"
 
 #define REQUEST_MS 30000
-#define SLICE_MS 10	/* while something is waited for that doesn't come by the client's main queue */
+#define SLICE_MS 10 /* while something is waited for that doesn't come by the client's main queue */
 #define FLUSH_SLICE_MS 100
-#define DRAIN_MS 2000	/* for what is under way when a client ends */
+#define DRAIN_MS 2000 /* for what is under way when a client ends */
 #define LIMIT_MAX 10000
 /* What the client adds to a message of up to KAFKA_HEADERS_MAX headers, at most. */
 #define OVERHEAD 1024
@@ -24,13 +24,19 @@ static enum rc fail_broken(const struct sink_kafka *k, struct why *why)
 
 /* ---- messages ---- */
 
-static struct kafka_message *new_message(const struct sink_message *m, struct kafka_topic *t, size_t size)
+static struct kafka_message *new_message(const struct sink_message *m, struct kafka_topic *t,
+					 size_t size)
 {
 	struct kafka_message *km = malloc(sizeof(*km) + size + 2 * m->n_headers);
 	if (!km)
 		return NULL;
-	*km = (struct kafka_message){ .topic = t, .time_ms = m->time_us / 1000, .opaque = m->opaque, .size = size,
-				      .key_len = m->key_len, .len = m->len, .n_headers = m->n_headers };
+	*km = (struct kafka_message){ .topic = t,
+				      .time_ms = m->time_us / 1000,
+				      .opaque = m->opaque,
+				      .size = size,
+				      .key_len = m->key_len,
+				      .len = m->len,
+				      .n_headers = m->n_headers };
 	memcpy(km->data, m->value, m->len);
 	char *p = km->data + m->len;
 	if (m->key_len)
@@ -125,7 +131,8 @@ static rd_kafka_resp_err_t produce(struct sink_kafka *k, struct kafka_message *m
 	rd_kafka_vu_t parts[] = {
 		{ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = m->topic->handle },
 		{ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { m->data, m->len } },
-		{ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { m->key_len ? m->data + m->len : NULL, m->key_len } },
+		{ .vtype = RD_KAFKA_VTYPE_KEY,
+		  .u.mem = { m->key_len ? m->data + m->len : NULL, m->key_len } },
 		{ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers },
 		{ .vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->time_ms },
 		{ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = m },
@@ -200,7 +207,8 @@ static void delivered(struct sink_kafka *k, struct kafka_message *m)
 	tell(k, m, RC_OK, NULL);
 }
 
-static void refused(struct sink_kafka *k, struct kafka_message *m, enum rc rc, const struct why *why)
+static void refused(struct sink_kafka *k, struct kafka_message *m, enum rc rc,
+		    const struct why *why)
 {
 	/* the broker is not asked again at each message, which would end the client each time */
 	if (rc == RC_DENIED)
@@ -284,7 +292,8 @@ static enum rc start_client(struct sink_kafka *k, struct why *why)
 	k->max_message = max > 2 * OVERHEAD ? max - OVERHEAD : max / 2;
 	k->client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
 	if (!k->client)
-		return rc_fail(RC_INVALID, why, "the Kafka properties don't fit together: %s", text);
+		return rc_fail(RC_INVALID, why, "the Kafka properties don't fit together: %s",
+			       text);
 	conf = NULL; /* the client's now */
 	k->admin = rd_kafka_queue_new(k->client);
 	return RC_OK;
@@ -365,7 +374,8 @@ static enum rc look(struct sink_kafka *k, struct why *why)
 
 /* ---- the sink ---- */
 
-static enum rc check_send(struct sink_kafka *k, const struct sink_message *m, size_t *size_r, struct why *why)
+static enum rc check_send(struct sink_kafka *k, const struct sink_message *m, size_t *size_r,
+			  struct why *why)
 {
 	if (k->broken.text[0])
 		return fail_broken(k, why);
@@ -375,12 +385,15 @@ static enum rc check_send(struct sink_kafka *k, const struct sink_message *m, si
 	for (size_t i = 0; i < m->n_headers; i++)
 		size += strlen(m->headers[i].name) + strlen(m->headers[i].value);
 	if (m->n_headers > KAFKA_HEADERS_MAX)
-		return rc_fail(RC_INVALID, why, "%zu headers: more than %d", m->n_headers, KAFKA_HEADERS_MAX);
+		return rc_fail(RC_INVALID, why, "%zu headers: more than %d", m->n_headers,
+			       KAFKA_HEADERS_MAX);
 	if (size > k->max_message)
-		return rc_fail(RC_TOO_LARGE, why, "%zu bytes: the limit of a message is %zu (message.max.bytes)", size,
+		return rc_fail(RC_TOO_LARGE, why,
+			       "%zu bytes: the limit of a message is %zu (message.max.bytes)", size,
 			       k->max_message);
 	if (k->n >= k->max_messages || (k->n && k->bytes + size > k->max_bytes))
-		return rc_fail(RC_TEMPORARY, why, "the queue is full: %zu messages, %zu bytes", k->n, k->bytes);
+		return rc_fail(RC_TEMPORARY, why, "the queue is full: %zu messages, %zu bytes",
+			       k->n, k->bytes);
 	*size_r = size;
 	return RC_OK;
 }
@@ -445,7 +458,8 @@ static enum rc kafka_flush(struct sink *s, unsigned ms, struct why *why)
 			rd_kafka_poll(k->client, left < SLICE_MS ? (int)left : SLICE_MS);
 		rc = look(k, why);
 		if (rc == RC_OK && k->n && !left)
-			return rc_fail(RC_TEMPORARY, why, "%zu messages are still on their way", k->n);
+			return rc_fail(RC_TEMPORARY, why, "%zu messages are still on their way",
+				       k->n);
 	}
 	return rc;
 }
@@ -511,7 +525,8 @@ static char *copy(const char *text, bool *failed)
 	return c;
 }
 
-static enum rc take_options(struct sink_kafka *k, const struct sink_kafka_options *o, struct why *why)
+static enum rc take_options(struct sink_kafka *k, const struct sink_kafka_options *o,
+			    struct why *why)
 {
 	bool failed = false;
 	k->servers = copy(o->servers, &failed);
@@ -545,8 +560,8 @@ static enum rc greet(struct sink_kafka *k, struct why *why)
 		       k->counts.last_error[0] ? k->counts.last_error : rd_kafka_err2str(err));
 }
 
-enum rc sink_kafka_new(struct sink **out, const struct sink_kafka_options *o, sink_report_fn *report, void *arg,
-		       struct why *why)
+enum rc sink_kafka_new(struct sink **out, const struct sink_kafka_options *o,
+		       sink_report_fn *report, void *arg, struct why *why)
 {
 	_cleanup_(sink_freep) struct sink *s = NULL;
 	struct sink_kafka *k = calloc(1, sizeof(*k));

@@ -26,16 +26,16 @@
 struct ndjson {
 	struct sink base;
 	int fd;
-	bool own;	/* fd is closed with the sink */
-	bool file;	/* regular: synced, and cut back after a write that failed */
-	off_t good;	/* where the last whole line of the file ends */
+	bool own; /* fd is closed with the sink */
+	bool file; /* regular: synced, and cut back after a write that failed */
+	off_t good; /* where the last whole line of the file ends */
 	struct buf lines;
 	void *opaques[GATHER_LINES];
 	size_t n;
 	sink_report_fn *report;
 	void *arg;
 	struct sink_counts counts;
-	struct why broken;	/* "" while it is not */
+	struct why broken; /* "" while it is not */
 };
 
 static struct ndjson *ndjson_of(struct sink *s)
@@ -45,7 +45,8 @@ static struct ndjson *ndjson_of(struct sink *s)
 
 static void add_base64(const char *p, size_t len, struct buf *out)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const unsigned char *u = (const unsigned char *)p;
 	buf_add_char(out, '"');
 	for (size_t i = 0; i < len; i += 3) {

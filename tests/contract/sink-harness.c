@@ -29,7 +29,8 @@ static bool with_faults;
 #ifdef TEST_KAFKA
 static const char *const names[] = { "kafka", "kafka, fault wrapper" };
 #else
-static const char *const names[] = { "ndjson", "ndjson, fault wrapper", "mock", "mock, fault wrapper" };
+static const char *const names[] = { "ndjson", "ndjson, fault wrapper", "mock",
+				     "mock, fault wrapper" };
 #endif
 
 int sink_harness_count(void)
@@ -100,7 +101,8 @@ void sink_harness_close(void)
 		unlink(sink_harness_path);
 }
 
-static enum rc make_inner(void *make_arg, struct sink **out, sink_report_fn *report, void *arg, struct why *why)
+static enum rc make_inner(void *make_arg, struct sink **out, sink_report_fn *report, void *arg,
+			  struct why *why)
 {
 	(void)make_arg;
 	if (kind == NDJSON)
@@ -114,7 +116,8 @@ static void on_report(void *arg, void *opaque, enum rc rc, const struct why *why
 {
 	struct sent *s = opaque;
 	ck_assert_ptr_eq(arg, &run);
-	ck_assert_msg(s->state == SENT_QUEUED, "message %td was told of, and not under way", s - run.sent);
+	ck_assert_msg(s->state == SENT_QUEUED, "message %td was told of, and not under way",
+		      s - run.sent);
 	ck_assert(rc == RC_OK || (why && why->text[0]));
 	s->told++;
 	s->rc = rc;
@@ -129,7 +132,8 @@ static void on_report(void *arg, void *opaque, enum rc rc, const struct why *why
 enum rc run_make(struct why *why)
 {
 	if (with_faults)
-		return sink_fault_new(&run.sink, make_inner, NULL, &sink_harness_faults, on_report, &run, why);
+		return sink_fault_new(&run.sink, make_inner, NULL, &sink_harness_faults, on_report,
+				      &run, why);
 	return make_inner(NULL, &run.sink, on_report, &run, why);
 }
 
@@ -166,9 +170,15 @@ static enum rc send_one(int i, struct why *why)
 	snprintf(number, sizeof(number), "%d", i);
 	struct sink_header headers[] = { { "number", number }, { "empty", "" } };
 	struct sink_message m = {
-		.topic = s->topic ? s->topic : TOPIC, .key = key, .key_len = strlen(key),
-		.value = s->big ? s->big : s->value, .len = s->big ? s->big_len : strlen(s->value),
-		.headers = headers, .n_headers = 2, .opaque = s, .time_us = s->time_us,
+		.topic = s->topic ? s->topic : TOPIC,
+		.key = key,
+		.key_len = strlen(key),
+		.value = s->big ? s->big : s->value,
+		.len = s->big ? s->big_len : strlen(s->value),
+		.headers = headers,
+		.n_headers = 2,
+		.opaque = s,
+		.time_us = s->time_us,
 	};
 	s->state = SENT_QUEUED;
 	enum rc rc = sink_send(run.sink, &m, why);
@@ -224,7 +234,8 @@ void run_all(void (*between)(int i))
 		}
 		if (rc == RC_OK)
 			rc = sink_flush(run.sink, 5000, &why);
-		ck_assert_msg(rc == RC_OK || clock_boot_ms() < until, "%s: %s", rc_name(rc), why.text);
+		ck_assert_msg(rc == RC_OK || clock_boot_ms() < until, "%s: %s", rc_name(rc),
+			      why.text);
 		if (rc != RC_OK && rc != RC_TEMPORARY) {
 			ck_assert_int_eq(rc, RC_CORRUPT);
 			begin_anew(&why, until);
@@ -275,7 +286,8 @@ static void read_line(const char *line, size_t len, const char *topic, struct re
 	struct json_iter it;
 	char *key = NULL, *text = NULL, *headers = NULL;
 	bool wanted = false;
-	ck_assert_msg(json_parse(line, len, JSON_STRICT, &v, &why) == RC_OK, "%s: %.*s", why.text, (int)len, line);
+	ck_assert_msg(json_parse(line, len, JSON_STRICT, &v, &why) == RC_OK, "%s: %.*s", why.text,
+		      (int)len, line);
 	for (json_iter_init(&it, &v); json_iter_next(&it, &name, &value);) {
 		if (json_string_is(&name, "topic"))
 			wanted = json_string_is(&value, topic);
@@ -318,7 +330,8 @@ static char *kafka_headers(const rd_kafka_message_t *m)
 	const void *value;
 	size_t len;
 	if (rd_kafka_message_headers(m, &headers) == 0)
-		for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0; i++)
+		for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0;
+		     i++)
 			buf_printf(&b, "%s=%.*s;", name, (int)len, (const char *)value);
 	char *text = buf_take(&b, NULL);
 	return text ? text : strdup("");
@@ -333,7 +346,8 @@ static int assign_all(rd_kafka_t *c, const char *topic)
 	int n = md->topics[0].partition_cnt;
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
 	for (int i = 0; i < n; i++)
-		rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+		rd_kafka_topic_partition_list_add(list, topic, i)->offset =
+			RD_KAFKA_OFFSET_BEGINNING;
 	ck_assert_int_eq(rd_kafka_assign(c, list), 0);
 	rd_kafka_topic_partition_list_destroy(list);
 	rd_kafka_metadata_destroy(md);
@@ -345,12 +359,18 @@ static void read_kafka(const char *topic, struct records *out)
 {
 	char text[256];
 	const char *const conf_of[][2] = {
-		{ "bootstrap.servers", sink_harness_servers }, { "group.id", "evfs-test" }, { "enable.auto.commit", "false" },
-		{ "enable.partition.eof", "true" }, { "fetch.wait.max.ms", "10" }, { "auto.offset.reset", "error" },
+		{ "bootstrap.servers", sink_harness_servers },
+		{ "group.id", "evfs-test" },
+		{ "enable.auto.commit", "false" },
+		{ "enable.partition.eof", "true" },
+		{ "fetch.wait.max.ms", "10" },
+		{ "auto.offset.reset", "error" },
 	};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	for (size_t i = 0; i < ARRAY_SIZE(conf_of); i++)
-		ck_assert_int_eq(rd_kafka_conf_set(conf, conf_of[i][0], conf_of[i][1], text, sizeof(text)), 0);
+		ck_assert_int_eq(rd_kafka_conf_set(conf, conf_of[i][0], conf_of[i][1], text,
+						   sizeof(text)),
+				 0);
 	rd_kafka_t *c = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
 	ck_assert_ptr_nonnull(c);
 	int left = assign_all(c, topic);
@@ -361,8 +381,8 @@ static void read_kafka(const char *topic, struct records *out)
 		if (!m)
 			continue;
 		if (!m->err)
-			add_record(out, strndup(m->key ? m->key : "", m->key_len), strndup(m->payload, m->len),
-				   kafka_headers(m));
+			add_record(out, strndup(m->key ? m->key : "", m->key_len),
+				   strndup(m->payload, m->len), kafka_headers(m));
 		else if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
 			left--;
 		rd_kafka_message_destroy(m);

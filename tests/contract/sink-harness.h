@@ -18,11 +18,11 @@
 #define RUN_MAX 20000
 #define TOPIC (sink_harness_topic)
 
-extern char sink_harness_topic[64];		/* a new one for each test */
-extern const char *sink_harness_servers;	/* NULL: the mock cluster's, or none */
+extern char sink_harness_topic[64]; /* a new one for each test */
+extern const char *sink_harness_servers; /* NULL: the mock cluster's, or none */
 extern rd_kafka_mock_cluster_t *sink_harness_mock;
-extern struct sink_kafka_options sink_harness_kafka;	/* what the next sink is made with */
-extern char sink_harness_path[64];		/* of the ndjson file */
+extern struct sink_kafka_options sink_harness_kafka; /* what the next sink is made with */
+extern char sink_harness_path[64]; /* of the ndjson file */
 
 /* Rows of the contract: the backends, each of them bare and behind the fault wrapper. */
 int sink_harness_count(void);
@@ -38,15 +38,15 @@ struct sent {
 	enum rc rc;
 	unsigned told;
 	char value[160];
-	const char *topic;	/* NULL: TOPIC */
-	const char *big;	/* instead of value */
+	const char *topic; /* NULL: TOPIC */
+	const char *big; /* instead of value */
 	size_t big_len;
 	int64_t time_us;
 };
 struct run {
 	struct sent sent[RUN_MAX];
 	int n, keys;
-	unsigned broken;	/* how often the sink was made anew */
+	unsigned broken; /* how often the sink was made anew */
 	struct sink *sink;
 };
 extern struct run run;
@@ -59,7 +59,7 @@ unsigned run_dead(void);
 
 /* What is there. */
 struct record {
-	char *key, *value, *headers;	/* headers: "name=value;" each */
+	char *key, *value, *headers; /* headers: "name=value;" each */
 };
 struct records {
 	struct record *list;

@@ -17,7 +17,9 @@ static void setup(void)
 	char text[256];
 	sink_harness_open(0);
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	ck_assert_int_eq(rd_kafka_conf_set(conf, "bootstrap.servers", sink_harness_servers, text, sizeof(text)), 0);
+	ck_assert_int_eq(rd_kafka_conf_set(conf, "bootstrap.servers", sink_harness_servers, text,
+					   sizeof(text)),
+			 0);
 	admin = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
 	ck_assert_ptr_nonnull(admin);
 }
@@ -33,7 +35,8 @@ static int partitions_of(const char *topic)
 {
 	const struct rd_kafka_metadata *md;
 	int n = 0;
-	ck_assert_int_eq(rd_kafka_metadata(admin, 1, NULL, &md, 10000), 0); /* all of them: asking for one may make it */
+	ck_assert_int_eq(rd_kafka_metadata(admin, 1, NULL, &md, 10000),
+			 0); /* all of them: asking for one may make it */
 	for (int i = 0; i < md->topic_cnt; i++)
 		if (strcmp(md->topics[i].topic, topic) == 0)
 			n = md->topics[i].partition_cnt;
@@ -67,7 +70,7 @@ static void create(const char *topic, const char *name, const char *value)
 	wait_partitions(topic, 1);
 }
 
-static void delete(const char *topic)
+static void delete (const char *topic)
 {
 	rd_kafka_queue_t *q = rd_kafka_queue_new(admin);
 	rd_kafka_DeleteTopic_t *t = rd_kafka_DeleteTopic_new(topic);
@@ -174,7 +177,7 @@ START_TEST(a_topic_deleted_under_way_is_made_again_or_told_of)
 	for (int i = 0; i < run.n; i += 2)
 		run.sent[i].topic = other;
 	run_all(NULL);
-	delete(TOPIC);
+	delete (TOPIC);
 	wait_partitions(TOPIC, 0);
 	for (int i = 1; i < run.n; i += 2)
 		run.sent[i].state = SENT_TODO;
@@ -208,8 +211,12 @@ START_TEST(a_lone_message_is_not_kept_waiting)
 		uint64_t from = clock_boot_us();
 		run.n = i + 1;
 		while (run.sent[i].state != SENT_THERE) {
-			struct sink_message m = { .topic = TOPIC, .key = "k", .key_len = 1, .value = run.sent[i].value,
-						  .len = strlen(run.sent[i].value), .opaque = &run.sent[i] };
+			struct sink_message m = { .topic = TOPIC,
+						  .key = "k",
+						  .key_len = 1,
+						  .value = run.sent[i].value,
+						  .len = strlen(run.sent[i].value),
+						  .opaque = &run.sent[i] };
 			if (run.sent[i].state == SENT_TODO) {
 				run.sent[i].state = SENT_QUEUED;
 				ck_assert_int_eq(sink_send(run.sink, &m, &why), RC_OK);

@@ -62,11 +62,12 @@ START_TEST(a_value_is_one_line_of_json_or_a_string)
 	strcpy(run.sent[2].value, "\xff\xfe\x01\x02");
 	run_all(NULL);
 	char expected[1024];
-	snprintf(expected, sizeof(expected),
-		 "{\"topic\":\"%1$s\",\"key\":\"k0\",\"headers\":{\"number\":\"0\",\"empty\":\"\"},\"value\":{\"a\":[1.50,\"x\\n\"]}}\n"
-		 "{\"topic\":\"%1$s\",\"key\":\"k0\",\"headers\":{\"number\":\"1\",\"empty\":\"\"},\"value\":\"{broken\\n\"}\n"
-		 "{\"topic\":\"%1$s\",\"key\":\"k0\",\"headers\":{\"number\":\"2\",\"empty\":\"\"},\"value_base64\":\"//4BAg==\"}\n",
-		 TOPIC);
+	snprintf(
+		expected, sizeof(expected),
+		"{\"topic\":\"%1$s\",\"key\":\"k0\",\"headers\":{\"number\":\"0\",\"empty\":\"\"},\"value\":{\"a\":[1.50,\"x\\n\"]}}\n"
+		"{\"topic\":\"%1$s\",\"key\":\"k0\",\"headers\":{\"number\":\"1\",\"empty\":\"\"},\"value\":\"{broken\\n\"}\n"
+		"{\"topic\":\"%1$s\",\"key\":\"k0\",\"headers\":{\"number\":\"2\",\"empty\":\"\"},\"value_base64\":\"//4BAg==\"}\n",
+		TOPIC);
 	ck_assert_str_eq(file(), expected);
 }
 END_TEST
