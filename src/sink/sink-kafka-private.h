@@ -41,6 +41,7 @@ struct kafka_topic {
 	struct why refusal;
 	size_t limit; /* at most that many in the client at once; 0: no limit */
 	size_t calm; /* how many were delivered since the limit was last changed */
+	uint64_t heard_ms; /* the last delivery, or the first message given since there was none */
 	size_t in_client;
 	size_t refused_together; /* refused with others, since the client was made */
 	const struct kafka_message *newest; /* given to the client */
@@ -68,6 +69,7 @@ struct sink_kafka {
 	unsigned partitions, replication;
 	unsigned creating; /* requests under way */
 	uint64_t request_ms;
+	uint64_t probe_ms; /* when to look for topics that nothing is heard of */
 	size_t max_message, max_messages, max_bytes;
 	sink_report_fn *report;
 	void *arg;
@@ -104,6 +106,11 @@ enum rc sink_kafka_topic_ready(struct sink_kafka *k, struct kafka_topic *t, stru
 void sink_kafka_topic_refuse(struct kafka_topic *t, enum rc rc, const struct why *why);
 /* The client says that it is missing. True: it was just made, and the client was told to ask again. */
 bool sink_kafka_topic_is_young(struct sink_kafka *k, struct kafka_topic *t);
+/*
+ * Ask about topics of which nothing was heard for some seconds: where the broker doesn't let us see a topic, the client keeps its
+ * messages for ever. True: some refuse now; a new client gives what waits for them.
+ */
+bool sink_kafka_topic_probe(struct sink_kafka *k);
 /* Take the replies to requests to create topics. */
 void sink_kafka_topic_replies(struct sink_kafka *k);
 /* The client ends: its handles are given back. */

@@ -16,6 +16,8 @@
 
 #define REFUSED_MS 30000
 #define YOUNG_MS 30000
+#define QUIET_MS 3000
+#define PROBE_WAIT_MS 200
 #define NAME_MAX_LEN 249
 
 static bool is_name(const char *name)
@@ -123,6 +125,43 @@ bool sink_kafka_topic_is_young(struct sink_kafka *k, struct kafka_topic *t)
 	t->creation = KAFKA_UNKNOWN;
 	t->made_ms = 0;
 	return false;
+}
+
+/* RC_OK also where that is not known. */
+static enum rc ask_permission(struct sink_kafka *k, struct kafka_topic *t, struct why *why)
+{
+	const struct rd_kafka_metadata *found = NULL;
+	if (rd_kafka_metadata(k->client, 0, t->handle, &found, PROBE_WAIT_MS) !=
+	    RD_KAFKA_RESP_ERR_NO_ERROR)
+		return RC_OK;
+	rd_kafka_resp_err_t err = found->topic_cnt == 1 ? found->topics[0].err : 0;
+	rd_kafka_metadata_destroy(found);
+	if (err != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+		return RC_OK;
+	return rc_fail(RC_DENIED, why, "topic '%s': %s", t->name, rd_kafka_err2str(err));
+}
+
+bool sink_kafka_topic_probe(struct sink_kafka *k)
+{
+	uint64_t now = clock_boot_ms(),
+		 quiet_ms = k->request_ms < QUIET_MS ? k->request_ms : QUIET_MS;
+	bool refuses = false;
+	if (now < k->probe_ms)
+		return false;
+	k->probe_ms = now + quiet_ms / 4;
+	for (size_t i = 0; i < KAFKA_TOPIC_BUCKETS; i++) {
+		for (struct kafka_topic *t = k->topics[i]; t; t = t->next) {
+			struct why why;
+			if (!t->in_client || now < t->heard_ms + quiet_ms)
+				continue;
+			t->heard_ms = clock_boot_ms();
+			if (ask_permission(k, t, &why) == RC_OK)
+				continue;
+			sink_kafka_topic_refuse(t, RC_DENIED, &why);
+			refuses = true;
+		}
+	}
+	return refuses;
 }
 
 static void take_reply(struct sink_kafka *k, rd_kafka_event_t *e)

@@ -157,6 +157,8 @@ static enum rc give(struct sink_kafka *k, struct kafka_message *m, struct why *w
 	switch (sink_kafka_error_fate(err, &rc)) {
 	case KAFKA_OK:
 		m->first = t->in_client++ == 0;
+		if (m->first)
+			t->heard_ms = clock_boot_ms();
 		t->newest = m;
 		return RC_OK;
 	case KAFKA_REFUSED:
@@ -228,6 +230,7 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *msg, void 
 	(void)client;
 	bool alone = m->first && t->newest == m;
 	t->in_client--;
+	t->heard_ms = clock_boot_ms();
 	enum kafka_fate fate = sink_kafka_error_fate(msg->err, &rc);
 	if (fate != KAFKA_OK)
 		rc_fail(rc, &why, "topic '%s': %s", t->name, rd_kafka_err2str(msg->err));
@@ -367,6 +370,8 @@ static enum rc look(struct sink_kafka *k, struct why *why)
 		rc_fail(RC_CORRUPT, &k->broken, "%s: %s", rd_kafka_err2name(fatal), text);
 	if (k->broken.text[0])
 		return fail_broken(k, why);
+	if (k->n && !k->purged && sink_kafka_topic_probe(k))
+		return renew(k, why);
 	if (k->n_pending)
 		give_pending(k);
 	return RC_OK;
