@@ -79,6 +79,16 @@ static void collect_times(struct metrics *m, const struct publisher_status *s)
 	set(m, &waits, s->waits);
 }
 
+static void collect_delivery(struct metrics *m, const struct latency_counts *delivery)
+{
+	static const struct metric_family family = {
+		.name = "evfs_publisher_delivery_seconds",
+		.help = "from the recorded time of an event to its acknowledgement by the sink",
+		.kind = METRIC_HISTOGRAM,
+	};
+	metric_set_buckets(metrics_get(m, &family, NULL), delivery->n, (double)delivery->sum_us / 1e6);
+}
+
 /* The names that the established dashboards ask for (contracts.md G1): -1 where it is not known. */
 static void collect_checkpoint(struct publisher_metrics *pm, struct metrics *m,
 			       const struct publisher_status *s)
@@ -108,6 +118,7 @@ static void collect(void *arg, struct metrics *m)
 		set(m, &plain[i].family,
 		    (double)*(const uint64_t *)((const char *)&s + plain[i].at));
 	collect_times(m, &s);
+	collect_delivery(m, &s.delivery);
 	collect_checkpoint(pm, m, &s);
 }
 

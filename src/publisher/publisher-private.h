@@ -149,6 +149,7 @@ struct publisher {
 
 	int wake;			/* an eventfd */
 	atomic_bool stopping;
+	struct latency delivery;
 	pthread_mutex_t status_lock;
 	struct publisher_status status;	/* what publisher_status tells */
 };

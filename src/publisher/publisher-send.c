@@ -60,6 +60,13 @@ static void refuse_dead(struct publisher *p, struct publisher_entry *e, enum rc 
 	refuse(p, e, NULL, rc, "", clock_boot_ms() + DEAD_RETRY_MS);
 }
 
+static void count_published(struct publisher *p, const struct publisher_entry *e)
+{
+	int64_t us = clock_wall_us() - e->recorded_us;
+	p->counts.published++;
+	latency_add(&p->delivery, us > 0 ? (uint64_t)us : 0);
+}
+
 void publisher_send_report(void *arg, void *opaque, enum rc rc, const struct why *why)
 {
 	struct publisher *p = arg;
@@ -73,7 +80,7 @@ void publisher_send_report(void *arg, void *opaque, enum rc rc, const struct why
 		if (dead)
 			p->counts.dead++;
 		else
-			p->counts.published++;
+			count_published(p, e);
 	} else if (!is_refusal(rc)) {
 		p->counts.failed++;
 		see_broken(p, why);

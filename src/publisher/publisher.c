@@ -324,6 +324,7 @@ void publisher_status(struct publisher *p, struct publisher_status *out)
 	pthread_mutex_lock(&p->status_lock);
 	*out = p->status;
 	pthread_mutex_unlock(&p->status_lock);
+	latency_read(&p->delivery, &out->delivery);
 }
 
 /* Nothing more is to be read now, and nothing is under way. */

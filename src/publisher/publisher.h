@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/latency.h"
 #include "base/rc.h"
 #include "monitor/metrics.h"
 #include "publisher/route.h"
@@ -65,6 +66,7 @@ struct publisher_status {
 	int64_t checkpoint_ms, saved_us;	/* its time; when it was written last, 0: not yet */
 	uint64_t waiting;		/* for the DLQ to take them */
 	struct sink_counts sink;
+	struct latency_counts delivery;	/* of published ones: from the recorded time to the acknowledgement, by this machine's clock */
 	char trouble[256];		/* what it waits for, "" where all is well */
 };
 void publisher_status(struct publisher *p, struct publisher_status *out);
