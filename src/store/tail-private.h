@@ -92,7 +92,10 @@ static inline void tail_queue_freep(struct tail_queue **q)
 }
 /* Append items (a chain, taken). */
 void tail_queue_add(struct tail_queue *q, struct tail_item *first);
-/* The first one; NULL: there is none. The caller's, but to be given back by tail_queue_done. RC_TEMPORARY: see FAILED. */
+/*
+ * The first one; NULL: there is none. The caller's, but to be given back by tail_queue_done. RC_TEMPORARY: see FAILED, or it takes
+ * longer than a second.
+ */
 enum rc tail_queue_take(struct tail_queue *q, struct tail_item **out, struct why *why) _must_check_;
 void tail_queue_done(struct tail_queue *q, struct tail_item *item);
 /* The first one that is taken next, for its place in time. */

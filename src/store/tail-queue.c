@@ -3,18 +3,21 @@
 #include "config.h"
 #include "store/tail-private.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "event/key.h"
 
 #define FETCHERS 4
 #define PARALLEL 64
 #define BATCH_MAX 64		/* of one fetcher's requests */
 #define BYTES ((size_t)32 << 20)
+#define WAIT_MS 1000		/* for one body: who takes it has a lease to renew meanwhile */
 
 struct tail_queue {
 	struct object_store *objects;
@@ -279,7 +282,11 @@ enum rc tail_queue_new(struct tail_queue **out, struct object_store *objects, un
 	q->end = &q->first;
 	pthread_mutex_init(&q->lock, NULL);
 	pthread_cond_init(&q->work, NULL);
-	pthread_cond_init(&q->news, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&q->news, &attr);
+	pthread_condattr_destroy(&attr);
 	*out = q;
 	return RC_OK;
 }
@@ -349,8 +356,10 @@ enum rc tail_queue_take(struct tail_queue *q, struct tail_item **out, struct why
 		rc = start(q, why);
 	if (item->state == TAIL_WANTED)	/* it has become the first: there is room for it now, whatever its size */
 		pthread_cond_signal(&q->work);
+	struct timespec until = clock_after_ms(WAIT_MS);
 	while (rc == RC_OK && (item->state == TAIL_WANTED || item->state == TAIL_FETCHING))
-		pthread_cond_wait(&q->news, &q->lock);
+		if (pthread_cond_timedwait(&q->news, &q->lock, &until) == ETIMEDOUT && item->state != TAIL_READY)
+			rc = rc_fail(RC_TEMPORARY, why, "'%s' is still being read", item->key);
 	if (rc == RC_OK && item->state == TAIL_FAILED) {
 		rc = rc_fail(RC_TEMPORARY, why, "%s", item->why ? item->why->text : "no memory");
 		want_again_locked(q);

@@ -504,6 +504,42 @@ START_TEST(a_held_stream_that_nothing_is_behind_of_goes_on_by_time)
 }
 END_TEST
 
+START_TEST(more_streams_than_a_checkpoint_can_name_hold_the_horizon)
+{
+	enum { GONE = CHECKPOINT_HELD_MAX - 20, LATE = 40 };
+	_cleanup_(checkpoint_release) struct checkpoint c;
+	const struct checkpoint_held *held;
+	char id[16];
+	checkpoint_init(&c);
+	c.held = calloc(GONE, sizeof(*c.held));
+	for (c.n_held = 0; c.n_held < GONE; c.n_held++) {
+		snprintf(id, sizeof(id), "gone-%zu", c.n_held);
+		c.held[c.n_held] = (struct checkpoint_held){ strdup("Order"), strdup(id), 1 };
+	}
+	for (int i = 0; i < LATE; i++) {
+		snprintf(id, sizeof(id), "late-%d", i);
+		commit("Order", id, 1);
+		now_us += 2000;
+	}
+	append("Order", "b", 1);
+	now_us += 61 * SECOND;
+	_cleanup_(tail_freep) struct tail *t = tail_of(&c, 0);
+	struct tail_state state = look(t);
+	ck_assert_int_eq(state.horizon_us, find("Order", "late-20", 1)->recorded_us / 1000 * 1000);
+	ck_assert_uint_eq(drain(t, NULL), 0);
+	ck_assert_uint_eq(tail_held(t, &held), 20);	/* nothing is behind of those that are gone */
+	state = look(t);
+	ck_assert_int_gt(state.horizon_us, find("Order", "late-39", 1)->recorded_us);
+	drain(t, NULL);
+	ck_assert_uint_ge(tail_held(t, &held), LATE);
+	settle();
+	look_and_drain(t);
+	look_and_drain(t);
+	all_told_once();
+	ck_assert_uint_eq(tail_held(t, &held), 0);
+}
+END_TEST
+
 /* Streams become late and are settled in turn, checked against a model after each step. */
 START_TEST(any_order_of_commits_and_settles_keeps_each_stream_in_order)
 {
@@ -881,6 +917,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_late_stream_waits_alone_and_then_comes_by_number, 0, 2);
 	tcase_add_test(tc, who_waits_is_held_until_its_last_event_was_told);
 	tcase_add_test(tc, a_held_stream_that_nothing_is_behind_of_goes_on_by_time);
+	tcase_add_test(tc, more_streams_than_a_checkpoint_can_name_hold_the_horizon);
 	tcase_add_loop_test(tc, any_order_of_commits_and_settles_keeps_each_stream_in_order, 0, 24);
 	tcase_add_test(tc, a_ledger_that_was_replaced_is_waited_for);
 	tcase_add_test(tc, a_seeding_under_a_tail_that_reads_skips_nothing);
