@@ -12,6 +12,10 @@ noinst_PROGRAMS += %D%/kafka-probe
 %C%_kafka_probe_SOURCES = %D%/kafka-probe.c
 %C%_kafka_probe_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 %C%_kafka_probe_LDADD = $(KAFKA_LIBS)
+noinst_PROGRAMS += %D%/sink-kafka
+%C%_sink_kafka_SOURCES = %D%/sink-kafka.c
+%C%_sink_kafka_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+%C%_sink_kafka_LDADD = src/sink/libsink.a src/base/libbase.a $(KAFKA_LIBS)
 EXTRA_DIST += %D%/run %D%/run-s3 %D%/run-publish %D%/bench.py %D%/mountbench-evfs.py %D%/peers-evfs.sh
 .PHONY: bench
 bench: all
