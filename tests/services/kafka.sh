@@ -116,11 +116,20 @@ kafka_archive() (
 	home=$services_cache/kafka/first port=$(free_port) controller=$(free_port)
 	mkdir -p "$home/data" && kafka_config "$home" "$port" "$controller" || exit 1
 	kafka_command "$home"
-	kafka_format "$home" && launch "$home" "${kafka_java[@]}" -XX:ArchiveClassesAtExit="$kafka_classes" kafka.Kafka "$home/server.properties" &&
-		await "$home" kafka_answers "$services_address:$port"
+	rm -f "$kafka_classes.new"
+	kafka_format "$home" && launch "$home" "${kafka_java[@]}" -XX:ArchiveClassesAtExit="$kafka_classes.new" kafka.Kafka "$home/server.properties" &&
+		await "$home" kafka_answers "$services_address:$port" && kill "$(cat "$home/pid")" && for _ in {1..600}; do
+			is_up "$home" || break	# it writes at its end, and takes longer than service_stop waits
+			sleep 0.1
+		done
 	service_stop "$home"
 	rm -rf "$home"
-	[ -e "$kafka_classes" ] || : >"$kafka_classes"
+	# One that Java would not take is worse than none.
+	if "${kafka_java[@]}" -Xshare:on -XX:SharedArchiveFile="$kafka_classes.new" -version >/dev/null 2>&1 </dev/null; then
+		mv "$kafka_classes.new" "$kafka_classes"
+	else
+		rm -f "$kafka_classes.new" && : >"$kafka_classes"
+	fi
 )
 
 # That it listens is not enough: it must have been let into its cluster.
