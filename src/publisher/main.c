@@ -338,7 +338,7 @@ static int run(const struct call *call)
 		complain(&why);
 		return EXIT_USAGE;
 	}
-	rc = stack_open(&s, &call->config, STACK_SERVE, &why);
+	rc = stack_open(&s, &call->config, STACK_FOLLOW, &why);
 	if (rc == RC_OK)
 		rc = check_store(&r, s, &why);
 	if (rc == RC_OK)

@@ -14,6 +14,8 @@
 #define RETRY_MS 1000		/* what may pass is tried again that often */
 #define DAMAGED_MS 5000
 #define STAND_BY_MS 1000
+#define HELD_UP_US 2000000	/* writers store what they appended sooner than that, as long as they live */
+#define TEND_MS 30000
 
 bool publisher_active_now(const struct publisher *p)
 {
@@ -147,6 +149,32 @@ static enum rc resume(struct publisher *p)
 	return RC_OK;
 }
 
+/*
+ * What nobody stores, or seeds, holds the publisher up: then it does it itself. At other times a sweeper would cost the ledger more
+ * questions than the publisher asks.
+ */
+static void tend(struct publisher *p, bool wanted)
+{
+	struct why why = { "" };
+	uint64_t now = clock_boot_ms();
+	if (wanted)
+		p->tend_ms = now;
+	bool on = wanted || (p->tending && now < p->tend_ms + TEND_MS);
+	if (on == p->tending)
+		return;
+	if (store_tend(p->store, on, &why) != RC_OK) {
+		publisher_complain(p, "pending events cannot be stored", &why);
+		return;
+	}
+	p->tending = on;
+	log_debug("%s for what others left", on ? "looking after the store" : "no longer looking");
+}
+
+static bool is_held_up(const struct tail_state *s)
+{
+	return s->late || (s->unsettled && s->now_us > s->horizon_us + HELD_UP_US);
+}
+
 static enum rc look(struct publisher *p, struct why *why)
 {
 	struct why reason = { "" };
@@ -158,6 +186,7 @@ static enum rc look(struct publisher *p, struct why *why)
 			publisher_complain(p, "waiting: the ledger is new, or is being re-seeded", &reason);
 		publisher_active_drop(p);
 		p->waits = true;
+		tend(p, true);
 		p->next_load_ms = clock_boot_ms() + RETRY_MS;
 		return RC_OK;
 	}
@@ -165,6 +194,9 @@ static enum rc look(struct publisher *p, struct why *why)
 		return later(p, "the ledger cannot be asked", &reason, &p->next_look_ms, RETRY_MS / 2);
 	p->state = state;
 	p->counts.running = true;
+	tend(p, state.leased && is_held_up(&state));
+	if (state.unsettled > state.late && !is_held_up(&state))
+		p->news_ms = clock_boot_ms();	/* it will be settled in a moment */
 	log_debug("looked: leased=%d horizon_us=%" PRId64 " unsettled=%" PRIu64 " late=%" PRIu64 " holder=%s", state.leased,
 		  state.horizon_us, state.unsettled, state.late, state.holder);
 	FAILPOINT("publisher-look");

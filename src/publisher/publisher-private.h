@@ -141,6 +141,8 @@ struct publisher {
 
 	int64_t once_us;		/* --once: what was recorded before is to be published; 0: not known yet */
 	bool finished;
+	bool tending;			/* the store's sweeper runs for us */
+	uint64_t tend_ms;		/* when it was wanted last */
 	struct publisher_reconcile *reconcile;	/* until it is done; NULL: not asked for */
 
 	struct why complaint;		/* told last, and when */

@@ -102,7 +102,7 @@ static enum rc start(struct store *s, struct why *why)
 	rc = store_settle_start(s, why);
 	if (rc == RC_OK)
 		rc = store_queue_start(s, why);
-	return rc == RC_OK ? store_sweep_start(s, why) : rc;
+	return rc == RC_OK && !s->options.follows ? store_sweep_start(s, why) : rc;
 }
 
 enum rc store_new(struct store **out, struct object_store *objects, struct ledger *ledger, const struct layout_store *info,
