@@ -50,9 +50,9 @@ BEGIN
 	holder := coalesce((SELECT x.token FROM leases x WHERE x.name = p_lease
 		AND x.until_us > o_now), '');
 
-	-- Only as far as there is something to tell. A clock that fell behind what it said before is
-	-- carried on from there, a millisecond at a time; but what was stamped by one that is far
-	-- ahead waits for its time, or all that follows would be stamped there.
+	-- Only where there is something to tell, or it is a minute old. A clock that fell behind what
+	-- it said before is carried on from there, a millisecond at a time; but what was stamped by
+	-- one that is far ahead waits for its time, or all that follows would be stamped there.
 	IF leased THEN
 		SELECT max(e.recorded_us) INTO latest FROM events e WHERE e.event_id IS NOT NULL
 			AND e.recorded_us < greatest(o_now, o_floor) + 60000000;
@@ -62,7 +62,8 @@ BEGIN
 		END IF;
 		target := greatest(o_now, o_floor, CASE WHEN latest / 1000 > o_now / 1000
 			THEN (latest / 1000 + 1) * 1000 END);
-		raised := latest >= o_floor - o_floor % 1000 AND target > o_floor;
+		raised := (latest >= o_floor - o_floor % 1000 OR o_now - o_floor >= 60000000)
+			AND target > o_floor;
 		IF raised THEN
 			UPDATE seeding SET floor_us = target WHERE floor_us < target;
 			o_floor := target;

@@ -249,7 +249,8 @@ enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, l
 		if (rc != RC_OK)
 			return rc;
 		bool used = c->used;
-		atomic_fetch_add_explicit(&l->counters.read, 1, memory_order_relaxed);
+		if (!is_look) /* which counts for itself */
+			atomic_fetch_add_explicit(&l->counters.read, 1, memory_order_relaxed);
 		rc = is_look ? ledger_pg_horizon_read(&s, c, why) : ask(&s, c, sql, deadline, why);
 		stale = rc != RC_OK && c->lost && used && !s.begun && clock_boot_ms() < deadline;
 		ledger_pg_give(l, USE_LONG, c);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 
 #define CARRIED_ON_US (60 * INT64_C(1000000))
+#define OLD_US (60 * INT64_C(1000000))	/* a floor is raised then, even where nothing is to be told */
 
 static int64_t greater(int64_t a, int64_t b)
 {
@@ -36,13 +37,16 @@ static enum rc latest_event(struct ledger_sqlite_conn *c, int64_t now_us, int64_
 	return rc;
 }
 
-/*
- * Where the floor is to be. Only as far as there is something to tell. A clock that fell behind what it said before is carried on
- * from there, a millisecond at a time.
- */
+/* Only where there is something to tell, or for a floor that is old. */
+static bool is_to_be_raised(int64_t latest_us, int64_t now_us, int64_t floor_us)
+{
+	return latest_us >= floor_us - floor_us % 1000 || now_us - floor_us >= OLD_US;
+}
+
+/* Where to. A clock that fell behind what it said before is carried on from there, a millisecond at a time. */
 static int64_t floor_for(int64_t latest_us, int64_t now_us, int64_t floor_us)
 {
-	if (latest_us < floor_us - floor_us % 1000)
+	if (!is_to_be_raised(latest_us, now_us, floor_us))
 		return floor_us;
 	int64_t at = greater(now_us, floor_us);
 	return latest_us / 1000 > now_us / 1000 ? greater(at, (latest_us / 1000 + 1) * 1000) : at;
@@ -157,7 +161,7 @@ static enum rc look(struct ledger_sqlite *l, struct ledger_horizon *h, struct pl
 	}
 	if (rc == RC_OK)
 		rc = latest_event(c, now_us, hot.floor_us, &p->latest_us, why);
-	p->floor = rc == RC_OK && p->latest_us >= hot.floor_us - hot.floor_us % 1000;
+	p->floor = rc == RC_OK && is_to_be_raised(p->latest_us, now_us, hot.floor_us);
 	ledger_sqlite_snapshot_end(l, c);
 	return rc;
 }

@@ -175,20 +175,24 @@ struct ledger_state {
 
 /*
  * A publisher's look at the end of the time line (design.md 8; model/horizon.py). With it a LEDGER_TIME query does, as separate
- * transactions in this order (SQLite: the first three as one, with the writers kept out), and over a network in one round trip
- * where nobody is appending: take or renew the lease, and raise the floor to the ledger's clock; note who is appending, and wait until
- * they are gone; read the oldest unsettled row; read the events before all that. So what is told is settled, and nothing that
- * was recorded before horizon_us can still appear, but in the streams that `late` was told of.
- * A stream with a row that is unsettled for over 60 s (late) does not hold the horizon, as long as there are no more than
- * LEDGER_LATE_MAX of them. Its events are told by the query as others are, as far as they are settled and before the horizon:
- * who asked passes over them.
+ * transactions in this order, and over a network in one round trip where nobody is appending: take or renew the lease, and raise the
+ * floor to the ledger's clock; note who is appending, and wait until they are gone (SQLite needs no wait: its writers come one after the
+ * other); read the oldest unsettled row; read the events before all that. So what is told is settled, and nothing that was recorded
+ * before horizon_us can still appear, but in the streams that `late` was told of.
+ * The floor is raised only where there is something to tell, and when it is a minute old: the horizon of an idle store may be that old.
+ * An event is told when its millisecond is over. A clock that stepped back is carried on from what it said before; what one that was
+ * over a minute ahead has stamped is told when its time comes.
+ * A stream with a row that is unsettled for over 60 s (late) does not hold the horizon, but for those over LEDGER_LATE_MAX that have
+ * waited less than the others. Its events are told by the query as others are, as far as they are settled and before the horizon:
+ * who asked passes over them. The horizon may fall again, where a stream is late no more.
+ * While streams wait for their re-seed (state.complete is false) nothing is told, and horizon_us is 0.
  */
 struct ledger_horizon {
 	const char *lease, *token;	/* whose lease, and ours; lease NULL: none is needed, none is taken */
 	uint64_t lease_ms;		/* how long it is ours, by the ledger's clock; 0: it is given back, and nothing else is done */
 	uint64_t wait_ms;		/* how long whoever is appending is waited for; after it the horizon is where it was: RC_TEMPORARY */
 	bool *cancel;			/* NULL, or looked at while waiting */
-	ledger_row_fn *late;		/* told first: stream, type, id, number of the first unsettled row, recorded_us of the late one */
+	ledger_row_fn *late;		/* NULL, or told first: stream, type, id, number of the first unsettled row, recorded_us of the late one */
 	void *late_arg;
 	/* out */
 	bool leased;			/* false: another holds the lease, and nothing else was done */

@@ -388,6 +388,9 @@ START_TEST(an_idle_look_raises_nothing)
 	ck_assert_int_eq(after.floor_us, before.floor_us);
 	if (ledger_can_be_alone())	/* SQLite, and the clock is not in it: nothing was written at all */
 		ck_assert_uint_eq(after.point, before.point);
+	pass(60 * SECOND);
+	ck_assert_str_eq(look(), "");
+	ck_assert_int_eq(at.h.state.floor_us, wall_us);	/* its age is to say something */
 	close_ledger();
 }
 END_TEST

@@ -441,15 +441,174 @@ START_TEST(what_another_role_commits_out_of_order_is_told)
 }
 END_TEST
 
-START_TEST(what_is_prepared_and_committed_out_of_order_is_told)
+static bool can_prepare(void)
 {
 	open_ledger(0, false);
 	bool can = strcmp(pg_server_do(ledger_server(), "SHOW max_prepared_transactions"), "0");
 	close_ledger();
 	if (!can)
 		printf("skip - max_prepared_transactions is 0\n");
-	else
+	return can;
+}
+
+START_TEST(what_is_prepared_and_committed_out_of_order_is_told)
+{
+	if (can_prepare())
 		run_schedules((struct manner){ .prepares = true, .steps_back = true });
+}
+END_TEST
+
+static void wait_until_it_waits(void)
+{
+	for (int tries = 0; tries < 2000; tries++) {
+		if (atoi(pg_server_do(ledger_server(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%look_writers%%'"
+						       " AND wait_event = 'PgSleep'")))
+			return;
+		clock_sleep_ms(2);
+	}
+	ck_abort_msg("nobody waits");
+}
+
+/* Its lock is another transaction's by name from then on. */
+START_TEST(who_is_prepared_while_waited_for_is_waited_for)
+{
+	pthread_t thread;
+	if (!can_prepare())
+		return;
+	manner = (struct manner){ .prepares = true };
+	open_ledger(0, false);
+	writers_open();
+	writer_begin(&writers[0], new_fate(0));
+	pass(2 * MS);
+	struct fate *b = new_fate(0);
+	struct ledger_event e = event_of(b);
+	struct ledger_append a = batch(b->stream, &e, 1);
+	ck_assert_int_eq(append(&a), RC_OK);
+	settle_fate(b);
+	pass(2 * MS);
+	at.wait_ms = 20000;
+	ck_assert_int_eq(pthread_create(&thread, NULL, look, &at), 0);
+	wait_until_it_waits();
+	writer_prepare(&writers[0]);
+	for (int naps = 0; !has_ended() && naps < 200; naps++)
+		clock_sleep_ms(1);
+	ck_assert(!has_ended());
+	writer_commit(&writers[0]);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(at.rc, RC_OK);
+	finish(0);
+	writers_close();
+	close_ledger();
+}
+END_TEST
+
+/* A writer stands still: the look says so when its time is over, and when it is to give up; what was told before stays told. */
+START_TEST(a_look_waits_no_longer_than_it_may)
+{
+	bool cancel = true;
+	open_ledger(0, false);
+	writers_open();
+	writer_begin(&writers[0], new_fate(0));
+	uint64_t begun = clock_boot_ms();
+	at.wait_ms = 100;
+	look(&at);
+	ck_assert_int_eq(at.rc, RC_TEMPORARY);
+	ck_assert_ptr_nonnull(strstr(at.why.text, "under way"));
+	ck_assert_uint_ge(clock_boot_ms() - begun, 100);
+	ck_assert_uint_lt(clock_boot_ms() - begun, 3000);
+	struct ledger_horizon h = { .wait_ms = 20000, .cancel = &cancel };
+	struct ledger_query q = { .what = LEDGER_TIME, .to_us = INT64_MAX, .horizon = &h };
+	ck_assert_int_eq(ledger_read(looker, &q, take_one, &at, NULL, NULL), RC_CANCELLED);
+	ck_assert_uint_lt(clock_boot_ms() - begun, 6000);
+	finish(0);
+	writers_close();
+	close_ledger();
+}
+END_TEST
+
+START_TEST(an_idle_look_is_one_round_trip)
+{
+	struct ledger_counts before, after;
+	open_ledger(0, false);
+	writers_open();
+	look(&at); /* what is prepared once */
+	ledger_counts(looker, &before);
+	for (int i = 0; i < 10; i++) {
+		struct ledger_horizon h = { .lease = "publisher", .token = "a", .lease_ms = 5000, .wait_ms = 1000 };
+		struct ledger_query q = { .what = LEDGER_TIME, .to_us = INT64_MAX, .horizon = &h };
+		ck_assert_int_eq(ledger_read(looker, &q, take_one, &at, NULL, NULL), RC_OK);
+		ck_assert(h.leased);
+		pass(SECOND);
+	}
+	ledger_counts(looker, &after);
+	ck_assert_uint_eq(after.read - before.read, 10);
+	ck_assert_uint_eq(after.state - before.state, 0);
+	ck_assert_uint_eq(after.connects - before.connects, 0);
+	/* and touches one page */
+	ck_assert_str_eq(pg_server_do(ledger_server(), "SELECT count(DISTINCT (ctid::text::point)[0]) FROM leases"), "1");
+	writers_close();
+	close_ledger();
+}
+END_TEST
+
+START_TEST(a_publisher_may_look_and_no_more)
+{
+	static const char *const may_not[] = {
+		"INSERT INTO streams(type, id, mark, made) VALUES ('x', 'x', 1, 1)",
+		"UPDATE streams SET last = 0",
+		"DELETE FROM events",
+		"INSERT INTO events(stream, number, recorded_us) VALUES (1, 1, 1)",
+		"UPDATE seeding SET number = 9",
+		"UPDATE seeding SET complete = true",
+		"DELETE FROM pending",
+		"DELETE FROM bodies",
+		"DELETE FROM leases",
+		"UPDATE store SET place = ''",
+	};
+	char url[PG_SERVER_URL_MAX];
+	struct pg_server *s = ledger_server();
+	open_ledger(0, false);
+	pg_server_role(s, "publisher", url);
+	if (!strcmp(url, s->options.conninfo) || !strcmp(url, getenv("EVFS_PG_URL"))) {
+		printf("skip - no role evfs_publisher\n");
+		close_ledger();
+		return;
+	}
+	writers_open();
+	struct fate *f = new_fate(0);
+	struct ledger_event e = event_of(f);
+	struct ledger_append a = batch(f->stream, &e, 1);
+	ck_assert_int_eq(append(&a), RC_OK);
+	settle_fate(f);
+	pass(MS);
+	look(&at);
+	ck_assert_msg(at.rc == RC_OK, "%s", at.why.text);
+	ck_assert_uint_eq(f->told, 1);
+	PGconn *c = PQconnectdb(url);
+	char text[100];
+	snprintf(text, sizeof(text), "SET search_path = %s", s->schema);
+	run(c, text);
+	for (size_t i = 0; i < ARRAY_SIZE(may_not); i++) {
+		PGresult *r = PQexec(c, may_not[i]);
+		const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+		ck_assert_msg(state && !strcmp(state, "42501"), "may: %s", may_not[i]);
+		PQclear(r);
+	}
+	PQfinish(c);
+	/* a reader may not raise the floor, and is told so */
+	pg_server_role(s, "reader", url);
+	struct ledger_pg_options o = s->options;
+	struct ledger *reader = NULL;
+	o.conninfo = url;
+	ck_assert_int_eq(ledger_pg_open(&reader, &o, NULL, NULL), RC_OK);
+	struct ledger_horizon h = { .lease = "publisher", .token = "a", .lease_ms = 5000, .wait_ms = 1000 };
+	struct ledger_query q = { .what = LEDGER_TIME, .to_us = INT64_MAX, .horizon = &h };
+	struct why why = { "" };
+	ck_assert_int_eq(ledger_read(reader, &q, take_one, &at, NULL, &why), RC_DENIED);
+	ck_assert_ptr_nonnull(strstr(why.text, "permission denied"));
+	ledger_free(&reader);
+	writers_close();
+	close_ledger();
 }
 END_TEST
 #endif
@@ -463,6 +622,10 @@ TCase *ledger_order_cases(void)
 #ifdef TEST_PG
 	tcase_add_test(tc, what_another_role_commits_out_of_order_is_told);
 	tcase_add_test(tc, what_is_prepared_and_committed_out_of_order_is_told);
+	tcase_add_test(tc, who_is_prepared_while_waited_for_is_waited_for);
+	tcase_add_test(tc, a_look_waits_no_longer_than_it_may);
+	tcase_add_test(tc, an_idle_look_is_one_round_trip);
+	tcase_add_test(tc, a_publisher_may_look_and_no_more);
 #endif
 	return tc;
 }
