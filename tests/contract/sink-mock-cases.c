@@ -56,13 +56,15 @@ END_TEST
 
 /* What the broker says of the producer: it ends, and another one sends again. */
 static const rd_kafka_resp_err_t ending[] = {
-	RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
-	RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID,
-	RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
 	RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
 	RD_KAFKA_RESP_ERR_UNKNOWN,
 	RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS,
+	/* the client may find a way out of these */
+	RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+	RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID,
+	RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
 };
+#define SURELY_ENDING 3
 
 static int ending_at;
 static void end_in_the_middle(int i)
@@ -77,6 +79,7 @@ START_TEST(a_producer_that_ends_loses_nothing)
 	ending_at = _i;
 	run_all(end_in_the_middle);
 	ck_assert_uint_eq(run_dead(), 0);
+	ck_assert(_i >= SURELY_ENDING || run.broken > 0);
 	records_check(TOPIC, ANY);
 }
 END_TEST
@@ -312,18 +315,25 @@ static const struct {
 	{ "transactional.id", "x", "transactions" },
 };
 
-START_TEST(a_property_that_breaks_the_promise_is_refused)
+static void check_refused(const char *name, const char *value, const char *promise)
 {
-	struct sink_property p = { broken_promises[_i].name, broken_promises[_i].value };
-	ck_assert_int_eq(sink_kafka_check(&p, &why), RC_INVALID);
-	ck_assert_ptr_nonnull(strstr(why.text, p.name));
-	ck_assert_msg(strstr(why.text, broken_promises[_i].promise) != NULL, "%s", why.text);
+	struct sink_property p = { name, value };
 	struct sink_kafka_options o = sink_harness_kafka;
 	struct sink *s = NULL;
+	ck_assert_int_eq(sink_kafka_check(&p, &why), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(why.text, name));
+	ck_assert_msg(strstr(why.text, promise) != NULL, "%s", why.text);
 	o.properties = &p;
 	o.n_properties = 1;
 	ck_assert_int_eq(sink_kafka_new(&s, &o, NULL, NULL, &why), RC_INVALID);
 	ck_assert_ptr_null(s);
+}
+
+START_TEST(a_property_that_breaks_the_promise_is_refused)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(broken_promises); i++)
+		check_refused(broken_promises[i].name, broken_promises[i].value,
+			      broken_promises[i].promise);
 }
 END_TEST
 
@@ -406,8 +416,7 @@ void sink_mock_cases_add(Suite *suite)
 	tcase_add_test(t, brokers_that_are_away_are_waited_for);
 	tcase_add_test(t, no_broker_is_told_of_in_time);
 	tcase_add_loop_test(r, whatever_happens_nothing_is_lost_or_overtakes, 0, 4);
-	tcase_add_loop_test(p, a_property_that_breaks_the_promise_is_refused, 0,
-			    (int)ARRAY_SIZE(broken_promises));
+	tcase_add_test(p, a_property_that_breaks_the_promise_is_refused);
 	tcase_add_test(p, other_properties_are_the_users);
 	tcase_add_test(p, an_unknown_property_is_refused_and_a_secret_is_not_told);
 }
