@@ -48,11 +48,11 @@ typedef void sink_report_fn(void *arg, void *opaque, enum rc rc, const struct wh
  * send again what was not reported RC_OK.
  */
 enum rc sink_send(struct sink *s, const struct sink_message *m, struct why *why) _must_check_;
-/* Tell of what was delivered; wait up to ms for the first of it. RC_OK, or RC_CORRUPT as above. */
+/* Tell of what was delivered; wait up to ms for the first of it, not at all where nothing is queued. RC_OK, or RC_CORRUPT as above. */
 enum rc sink_poll(struct sink *s, unsigned ms, struct why *why) _must_check_;
 /* Wait up to ms until nothing is queued. RC_TEMPORARY: some still is. */
 enum rc sink_flush(struct sink *s, unsigned ms, struct why *why) _must_check_;
-/* Throw away what is queued without a report, as far as it was not sent. */
+/* Throw away what is queued without a report, as far as it was not sent. Then the sink may only be polled, flushed and freed. */
 void sink_purge(struct sink *s);
 
 struct sink_counts {
