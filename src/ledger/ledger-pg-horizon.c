@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ledger-pg-horizon.c - a publisher's look: lease and floor, who is appending, what is unsettled, the events
- * (ledger-pg-horizon.sql), in one round trip unless somebody is appending.
+ * ledger-pg-horizon.c - a publisher's look: lease and floor, who is appending, what is unsettled,
+ * the events (ledger-pg-horizon.sql), in one round trip unless somebody is appending.
  */
 #include "config.h"
 #include "ledger/ledger-pg.h"
@@ -162,7 +162,8 @@ static enum rc take_pending(struct look *k, const PGresult *r, bool *go_on, stru
 {
 	struct ledger_horizon *h = k->h;
 	if (PQgetisnull(r, 0, PENDING_HORIZON))
-		return rc_fail(RC_TEMPORARY, why, "the ledger's PostgreSQL forgot what it was asked before");
+		return rc_fail(RC_TEMPORARY, why,
+			       "the ledger's PostgreSQL forgot what it was asked before");
 	h->horizon_us = ledger_pg_args_get_int8(r, 0, PENDING_HORIZON);
 	h->unsettled = (uint64_t)ledger_pg_args_get_int8(r, 0, PENDING_UNSETTLED);
 	k->s->begun = true;
@@ -217,7 +218,10 @@ static enum rc pass_over(struct look *k, int n, struct why *why)
 	return rc;
 }
 
-/* All in one round trip. *busy_r: not NULL where somebody was appending, and the rest is to be asked again. */
+/*
+ * All in one round trip. *busy_r: not NULL where somebody was appending, and the rest is to be
+ * asked again.
+ */
 static enum rc first(struct look *k, PGresult **busy_r, struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *look = NULL, *writers = NULL;

@@ -40,12 +40,16 @@ BEGIN
 		UPDATE leases x SET taken_us = o_now, until_us = o_now + x.until_us - x.taken_us
 			WHERE x.name = p_lease AND x.token <> p_token
 			AND x.taken_us > o_now AND x.until_us > o_now;
-		INSERT INTO leases AS x (name, token, taken_us, until_us)
-			VALUES (p_lease, p_token, o_now, o_now + p_lease_us)
-			ON CONFLICT (name) DO UPDATE SET token = excluded.token,
-			taken_us = excluded.taken_us, until_us = excluded.until_us
-			WHERE x.token = p_token OR x.until_us <= o_now;
-		leased := FOUND;
+		-- who stands by writes nothing
+		IF renewed OR NOT EXISTS (SELECT FROM leases x WHERE x.name = p_lease
+			AND x.until_us > o_now) THEN
+			INSERT INTO leases AS x (name, token, taken_us, until_us)
+				VALUES (p_lease, p_token, o_now, o_now + p_lease_us)
+				ON CONFLICT (name) DO UPDATE SET token = excluded.token,
+				taken_us = excluded.taken_us, until_us = excluded.until_us
+				WHERE x.token = p_token OR x.until_us <= o_now;
+			leased := FOUND;
+		END IF;
 	END IF;
 	holder := coalesce((SELECT x.token FROM leases x WHERE x.name = p_lease
 		AND x.until_us > o_now), '');
@@ -84,9 +88,9 @@ BEGIN
 END $$;
 
 -- Who appends now and may have read an older floor: they hold a ROW EXCLUSIVE lock on pending, of
--- whatever role they are. They are waited for as long as p_wait_ms; those left are told, and p_before
--- asks for them again. A transaction gets another name when it is prepared, so all that are prepared
--- are waited for.
+-- whatever role they are. They are waited for as long as p_wait_ms; those left are told, and
+-- p_before asks for them again. A transaction that is prepared has another name from then on (by
+-- PostgreSQL 14.0) or after a restart, so all that are prepared are waited for.
 CREATE OR REPLACE FUNCTION look_writers(p_before text[], p_wait_ms integer) RETURNS text[]
 	LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ledger-sqlite-horizon.c - a publisher's look: the lease, the floor, the rows that hold the horizon (design.md 8).
+ * ledger-sqlite-horizon.c - a publisher's look: the lease, the floor, the rows that hold the
+ * horizon (design.md 8).
  *
- * Who appends holds the write lock from before it reads the floor until its commit, so a snapshot that has a floor has every
- * event that was stamped below it, and the floor can be read with the rows: nobody is to be waited for. The write lock is only taken
- * where there is something to write.
+ * Who appends holds the write lock from before it reads the floor until its commit, so a snapshot
+ * that has a floor has every event that was stamped below it, and the floor can be read with the
+ * rows: nobody is to be waited for. The write lock is only taken where there is something to write.
  */
 #include "config.h"
 #include "ledger/ledger-sqlite.h"
@@ -15,14 +16,18 @@
 #include "base/clock.h"
 
 #define CARRIED_ON_US (60 * INT64_C(1000000))
-#define OLD_US (60 * INT64_C(1000000))	/* a floor is raised then, even where nothing is to be told */
+/* a floor that old is raised even where nothing is to be told */
+#define OLD_US (60 * INT64_C(1000000))
 
 static int64_t greater(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
 }
 
-/* The latest recorded time, but for what was stamped by a clock far ahead: that waits for its time. -1: none. */
+/*
+ * The latest recorded time, but for what was stamped by a clock far ahead: that waits for its
+ * time. -1: none.
+ */
 static enum rc latest_event(struct ledger_sqlite_conn *c, int64_t now_us, int64_t floor_us,
 			    int64_t *out, struct why *why)
 {
@@ -43,7 +48,10 @@ static bool is_to_be_raised(int64_t latest_us, int64_t now_us, int64_t floor_us)
 	return latest_us >= floor_us - floor_us % 1000 || now_us - floor_us >= OLD_US;
 }
 
-/* Where to. A clock that fell behind what it said before is carried on from there, a millisecond at a time. */
+/*
+ * Where to. A clock that fell behind what it said before is carried on from there, a millisecond
+ * at a time.
+ */
 static int64_t floor_for(int64_t latest_us, int64_t now_us, int64_t floor_us)
 {
 	if (!is_to_be_raised(latest_us, now_us, floor_us))
@@ -57,7 +65,7 @@ static int64_t floor_for(int64_t latest_us, int64_t now_us, int64_t floor_us)
 struct lease {
 	char token[64];
 	int64_t taken_us, until_us;
-	bool table;		/* there is a table of leases */
+	bool table; /* there is a table of leases */
 };
 
 static enum rc read_lease(struct ledger_sqlite_conn *c, const char *name, struct lease *out,
@@ -214,8 +222,9 @@ enum rc ledger_sqlite_horizon_take(struct ledger_sqlite *l, struct ledger_horizo
 	if (p.floor && p.latest_us / 1000 == now_us / 1000)
 		clock_sleep_us((uint64_t)(1000 - now_us % 1000));
 	/*
-	 * What is told was below a floor that stays: a clock that stepped back must not find an older one after a crash of the
-	 * machine. The lease may go with it, for whoever has it is gone then too.
+	 * What is told was below a floor that stays: a clock that stepped back must not find an
+	 * older one after a crash of the machine. The lease may go with it, for whoever has it is
+	 * gone then too.
 	 */
 	rc = ledger_sqlite_write_begin(l, NEED_SEEDED, p.floor, &c, &hot, why);
 	if (rc != RC_OK)
@@ -234,8 +243,8 @@ enum rc ledger_sqlite_horizon_take(struct ledger_sqlite *l, struct ledger_horizo
 
 /* ------------------------------------------------------------------ in the snapshot of the read */
 
-static enum rc bind_late(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql, int64_t before_us,
-			 sqlite3_stmt **q, struct why *why)
+static enum rc bind_late(struct ledger_sqlite_conn *c, enum ledger_sqlite_sql sql,
+			 int64_t before_us, sqlite3_stmt **q, struct why *why)
 {
 	enum rc rc = ledger_sqlite_conn_sql(c, sql, q, why);
 	if (rc != RC_OK)
@@ -289,8 +298,9 @@ static enum rc tell_late(struct ledger_sqlite_conn *c, int64_t before_us, struct
 	return rc;
 }
 
-enum rc ledger_sqlite_horizon_find(struct ledger_sqlite_conn *c, const struct ledger_sqlite_hot *hot,
-				   struct ledger_horizon *h, bool *go_on, struct why *why)
+enum rc ledger_sqlite_horizon_find(struct ledger_sqlite_conn *c,
+				   const struct ledger_sqlite_hot *hot, struct ledger_horizon *h,
+				   bool *go_on, struct why *why)
 {
 	int64_t before_us = clock_wall_us() - LATE_US;
 	*go_on = hot->complete; /* else what waits for its re-seed may appear before any horizon */

@@ -469,7 +469,7 @@ static void wait_until_it_waits(void)
 	ck_abort_msg("nobody waits");
 }
 
-/* Its lock is another transaction's by name from then on. */
+/* Its lock is no process's from then on. */
 START_TEST(who_is_prepared_while_waited_for_is_waited_for)
 {
 	pthread_t thread;
@@ -544,7 +544,15 @@ START_TEST(an_idle_look_is_one_round_trip)
 	ck_assert_uint_eq(after.read - before.read, 10);
 	ck_assert_uint_eq(after.state - before.state, 0);
 	ck_assert_uint_eq(after.connects - before.connects, 0);
-	/* and touches one page */
+	/* who stands by writes nothing, not even a lock */
+	char xmax[40];
+	snprintf(xmax, sizeof(xmax), "%s", pg_server_do(ledger_server(), "SELECT xmax FROM leases"));
+	struct ledger_horizon other = { .lease = "publisher", .token = "b", .lease_ms = 5000, .wait_ms = 1000 };
+	struct ledger_query standby = { .what = LEDGER_TIME, .to_us = INT64_MAX, .horizon = &other };
+	ck_assert_int_eq(ledger_read(looker, &standby, take_one, &at, NULL, NULL), RC_OK);
+	ck_assert(!other.leased);
+	ck_assert_str_eq(pg_server_do(ledger_server(), "SELECT xmax FROM leases"), xmax);
+	/* who has it touches one page */
 	ck_assert_str_eq(pg_server_do(ledger_server(), "SELECT count(DISTINCT (ctid::text::point)[0]) FROM leases"), "1");
 	writers_close();
 	close_ledger();
