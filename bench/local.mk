@@ -8,7 +8,15 @@ noinst_PROGRAMS += %D%/ledger-pg
 %C%_ledger_pg_SOURCES = %D%/ledger-pg.c
 %C%_ledger_pg_CFLAGS = $(AM_CFLAGS) $(PQ_CFLAGS)
 %C%_ledger_pg_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS)
-EXTRA_DIST += %D%/run %D%/run-s3 %D%/bench.py %D%/mountbench-evfs.py %D%/peers-evfs.sh
+noinst_PROGRAMS += %D%/kafka-probe
+%C%_kafka_probe_SOURCES = %D%/kafka-probe.c
+%C%_kafka_probe_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+%C%_kafka_probe_LDADD = $(KAFKA_LIBS)
+noinst_PROGRAMS += %D%/sink-kafka
+%C%_sink_kafka_SOURCES = %D%/sink-kafka.c
+%C%_sink_kafka_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+%C%_sink_kafka_LDADD = src/sink/libsink.a src/base/libbase.a $(KAFKA_LIBS)
+EXTRA_DIST += %D%/run %D%/run-s3 %D%/run-publish %D%/bench.py %D%/mountbench-evfs.py %D%/peers-evfs.sh
 .PHONY: bench
 bench: all
 	$(srcdir)/bench/run --build $(abs_builddir)

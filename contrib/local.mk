@@ -1,1 +1,2 @@
 EXTRA_DIST += .clang-format HACKING.md LICENSE doc/backup.md doc/design.md doc/guarantees.md doc/performance.md doc/s3.md doc/s3-policy.json doc/s3-policy-init.json .ci/run %D%/check %D%/packages.sh %D%/quickstart %D%/sql/roles.sql
+EXTRA_DIST += doc/publisher.md %D%/monitoring/alerts.yml %D%/monitoring/evfs.json %D%/systemd/evfs.sysusers %D%/systemd/evfs@.service %D%/systemd/evfs-publisher@.service

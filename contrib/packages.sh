@@ -3,11 +3,15 @@
 # packages.sh - Debian 12's packages that quickstart and check need. Usage: . packages.sh; need_packages PROGRAM NAME…
 
 build_packages="autoconf automake autoconf-archive pkgconf gcc libc6-dev make fuse3 libfuse3-dev libsqlite3-dev libssl-dev \
-	libcurl4-openssl-dev libexpat1-dev libpq-dev"
+	libcurl4-openssl-dev libexpat1-dev libpq-dev librdkafka-dev libmicrohttpd-dev libsystemd-dev"
 # For tests/services; Go, which builds the S3 servers, is not Debian 12's.
 services_packages="postgresql curl openssl"
+# For its Kafka; Java and Maven may have come from elsewhere.
+kafka_packages=kcat
+command -v java >/dev/null || kafka_packages="$kafka_packages default-jre-headless"
+command -v mvn >/dev/null || kafka_packages="$kafka_packages maven"
 check_packages="$build_packages clang libclang-rt-14-dev check rsync vim jq attr strace python3 dash bash tar procps \
-	util-linux sqlite3 mandoc xz-utils $services_packages rclone iproute2"
+	util-linux sqlite3 mandoc xz-utils $services_packages $kafka_packages rclone iproute2"
 
 # The names that are not installed.
 missing_packages() {

@@ -8,6 +8,7 @@ include tests/crash/local.mk
 include tests/occ/local.mk
 include tests/fuzz/local.mk
 include tests/faults/local.mk
+include tests/publisher/local.mk
 EXTRA_DIST += tests/lib.sh
 # Where the shell tests find programs and sources; see tests/lib.sh.
 AM_TESTS_ENVIRONMENT = \

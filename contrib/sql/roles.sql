@@ -5,7 +5,7 @@
 --   evfs_owner      makes, upgrades and empties the schema ('evfsctl init', 'reindex'); nothing else needs it
 --   evfs_appender   a mount that writes, a sweeper: rows, no tables
 --   evfs_reader     a read-only mount, 'evfsctl verify'
---   evfs_publisher  reads, and raises the floor under the times of new events
+--   evfs_publisher  reads, raises the floor under the times of new events, holds the lease of the active publisher
 --
 -- None can log in. Grant them to those that do:
 --   CREATE ROLE mount1 LOGIN PASSWORD '...'; GRANT evfs_appender TO mount1;

@@ -399,3 +399,69 @@ void json_form_canonical(const struct json_value *v, struct buf *out)
 {
 	write_form(v, true, out);
 }
+
+void json_form_dump_text(const char *text, size_t len, struct buf *out)
+{
+	static const char letters[0x20] = {
+		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+	};
+	const unsigned char *p = (const unsigned char *)text, *end = p + len;
+	buf_add_char(out, '"');
+	while (p < end) {
+		unsigned c = *p++;
+		if (c == '"' || c == '\\') {
+			buf_add(out, (char[]){ '\\', (char)c }, 2);
+		} else if (c < 0x20 && letters[c]) {
+			buf_add(out, (char[]){ '\\', letters[c] }, 2);
+		} else if (c >= 0x20 && c < 0x7f) {
+			buf_add_char(out, (char)c);
+		} else {
+			int more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+			c &= more == 0 ? 0x7f : 0x3fu >> more;
+			for (; more && p < end; more--)
+				c = c << 6 | (*p++ & 0x3f);
+			if (c >= 0x10000)
+				buf_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10),
+					   0xdc00 + (c & 0x3ff));
+			else
+				buf_printf(out, "\\u%04x", c);
+		}
+	}
+	buf_add_char(out, '"');
+}
+
+static void add_dumped_string(const struct json_value *v, struct buf *out)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	json_string(v, &text);
+	out->failed |= buf_failed(&text);
+	json_form_dump_text(buf_text(&text), text.len, out);
+}
+
+void json_form_dump(const struct json_value *v, struct buf *out)
+{
+	struct json_iter it;
+	struct json_value key, value;
+	const char *separator = "";
+	switch (v->type) {
+	case JSON_STRING: add_dumped_string(v, out); return;
+	case JSON_NULL:
+	case JSON_FALSE:
+	case JSON_TRUE:
+	case JSON_NUMBER: buf_add(out, v->text, v->len); return;
+	case JSON_ARRAY:
+	case JSON_OBJECT: break;
+	}
+	buf_add_char(out, v->text[0]);
+	json_iter_init(&it, v);
+	while (json_iter_next(&it, &key, &value)) {
+		buf_add_text(out, separator);
+		separator = ", ";
+		if (v->type == JSON_OBJECT) {
+			add_dumped_string(&key, out);
+			buf_add_text(out, ": ");
+		}
+		json_form_dump(&value, out);
+	}
+	buf_add_char(out, v->text[v->len - 1]);
+}

@@ -23,4 +23,12 @@ void json_form_normal(const struct json_value *v, struct buf *out);
  */
 void json_form_canonical(const struct json_value *v, struct buf *out);
 
+/*
+ * Append v as Python's json.dumps writes it: ", " and ": ", all but printable ASCII as \uXXXX.
+ * Numbers stay byte for byte, equal keys all stand (see json_form_normal).
+ */
+void json_form_dump(const struct json_value *v, struct buf *out);
+/* A text likewise, with its quotes. It is UTF-8. */
+void json_form_dump_text(const char *text, size_t len, struct buf *out);
+
 #endif

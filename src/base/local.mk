@@ -9,6 +9,7 @@ noinst_LIBRARIES += %D%/libbase.a
 	%D%/json.c %D%/json.h \
 	%D%/json-form.c %D%/json-form.h \
 	%D%/json-scan.c %D%/json-scan.h \
+	%D%/latency.c %D%/latency.h \
 	%D%/log.c %D%/log.h \
 	%D%/plant.c %D%/plant.h \
 	%D%/rc.c %D%/rc.h

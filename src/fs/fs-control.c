@@ -89,7 +89,7 @@ static void print(struct fs *fs, enum fs_node_kind kind, struct buf *out, uint64
 		print_health(fs, out);
 		return;
 	case FS_NODE_METRICS:
-		fs_metrics_print(fs->metrics, fs->store, out);
+		fs_metrics_print(fs->metrics, out);
 		return;
 	case FS_NODE_CONFIG:
 		if (fs->options.config)

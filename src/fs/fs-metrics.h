@@ -17,16 +17,17 @@ struct fs_metrics;
 enum fs_metrics_read { FS_METRICS_EVENT, FS_METRICS_STREAM, FS_METRICS_LIST, FS_METRICS_READS };
 enum fs_metrics_operation { FS_METRICS_CHANGE, FS_METRICS_READ, FS_METRICS_OPERATIONS };
 
-enum rc fs_metrics_new(struct fs_metrics **out, struct why *why) _must_check_;
+/* The store must outlive it. */
+enum rc fs_metrics_new(struct fs_metrics **out, struct store *store, struct why *why) _must_check_;
 void fs_metrics_free(struct fs_metrics **m);
 
 /* n events of one type were appended. */
 void fs_metrics_wrote(struct fs_metrics *m, const char *type, const char *event_type, size_t n);
-void fs_metrics_write_time(struct fs_metrics *m, uint64_t us);
+void fs_metrics_write_time(struct fs_metrics *m, const char *type, uint64_t us);
 void fs_metrics_did_read(struct fs_metrics *m, enum fs_metrics_read what, uint64_t us);
 void fs_metrics_error(struct fs_metrics *m, enum fs_metrics_operation operation, int err);
 
 /* Append Prometheus text. */
-void fs_metrics_print(struct fs_metrics *m, struct store *store, struct buf *out);
+void fs_metrics_print(struct fs_metrics *m, struct buf *out);
 
 #endif

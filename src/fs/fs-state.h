@@ -24,6 +24,7 @@ struct fs_handles;
 struct fs_streams;
 struct fs_errors;
 struct fs_metrics;
+struct fs_monitor;
 struct fs_dirs;
 
 struct fs {
@@ -46,6 +47,7 @@ struct fs {
 	struct fs_streams *streams;	/* streams in use */
 	struct fs_errors *errors;
 	struct fs_metrics *metrics;
+	struct fs_monitor *monitor;	/* NULL: nobody asked for it */
 	struct fs_dirs *dirs;		/* what the kernel has of listings */
 
 	struct fuse_session *session;

@@ -131,7 +131,7 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 	if (rc == RC_OK) {
 		if (!a->known)
 			count(fs, s, drafts, n);
-		fs_metrics_write_time(fs->metrics, clock_boot_us() - start_us);
+		fs_metrics_write_time(fs->metrics, s->type, clock_boot_us() - start_us);
 		return 0;
 	}
 	int err = fs_errors_errno(rc, fs->read_only || rc == RC_DENIED);

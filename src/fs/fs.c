@@ -25,6 +25,7 @@
 #include "fs/fs-gather.h"
 #include "fs/fs-lookup.h"
 #include "fs/fs-metrics.h"
+#include "fs/fs-monitor.h"
 #include "fs/fs-mount.h"
 #include "fs/fs-open.h"
 #include "fs/fs-stream.h"
@@ -126,7 +127,7 @@ static enum rc make_rooms(struct fs *fs, struct why *why)
 	if (rc == RC_OK)
 		rc = fs_errors_new(&fs->errors, why);
 	if (rc == RC_OK)
-		rc = fs_metrics_new(&fs->metrics, why);
+		rc = fs_metrics_new(&fs->metrics, fs->store, why);
 	if (rc == RC_OK)
 		rc = fs_dirs_new(&fs->dirs, why);
 	if (rc == RC_OK)
@@ -179,6 +180,8 @@ enum rc fs_new(struct fs **out, struct store *store, const struct fs_options *op
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	fs->store = store;
 	enum rc rc = fill(fs, options, why);
+	if (rc == RC_OK && options->metrics)
+		rc = fs_monitor_new(&fs->monitor, fs, options->metrics, why);
 	if (rc != RC_OK)
 		return rc;
 	store_on_notice(store, notice, fs);
@@ -191,6 +194,7 @@ void fs_free(struct fs **pfs)
 	struct fs *fs = *pfs;
 	if (!fs)
 		return;
+	fs_monitor_free(&fs->monitor);	/* it asks the others */
 	store_on_notice(fs->store, NULL, NULL);
 	fs_unmount(fs);
 	if (fs->session)

@@ -23,6 +23,7 @@ struct fs_options {
 	bool allow_other;	/* other users may use it, by its permissions */
 	bool list_streams;	/* list events.ndjson in its directory */
 	bool debug;		/* libfuse's own trace on stderr */
+	const char *metrics;	/* where metrics and health are served (monitor/monitor.h); NULL: nowhere */
 	/* Append the text of .evfs/config. May be NULL. Any thread. */
 	void (*config)(void *arg, struct buf *out);
 	void *config_arg;
@@ -40,6 +41,7 @@ struct fs_options {
  */
 enum rc fs_check(const char *mountpoint, const char *store, struct why *why) _must_check_;
 
+/* Serves metrics from here on: RC_INVALID, RC_EXISTS, RC_DENIED as monitor_new. */
 enum rc fs_new(struct fs **out, struct store *store, const struct fs_options *options,
 	       struct why *why) _must_check_;
 void fs_free(struct fs **fs);

@@ -11,6 +11,7 @@ noinst_LIBRARIES += %D%/libfs.a
 	%D%/fs-gather.c %D%/fs-gather.h \
 	%D%/fs-lookup.c %D%/fs-lookup.h \
 	%D%/fs-metrics.c %D%/fs-metrics.h \
+	%D%/fs-monitor.c %D%/fs-monitor.h \
 	%D%/fs-mount.c %D%/fs-mount.h \
 	%D%/fs-node.c %D%/fs-node.h \
 	%D%/fs-open.c %D%/fs-open.h \
@@ -24,7 +25,7 @@ noinst_LIBRARIES += %D%/libfs.a
 bin_PROGRAMS += evfs
 evfs_SOURCES = %D%/main.c
 evfs_LDADD = %D%/libfs.a src/setup/libsetup.a src/store/libstore.a src/ledger/libledger.a src/object/libobject.a \
-	src/event/libevent.a src/base/libbase.a $(FUSE_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
+	src/event/libevent.a src/monitor/libmonitor.a src/base/libbase.a $(FUSE_LIBS) $(MICROHTTPD_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)
 
 # mount(8) looks for it: an fstab line is "STORE MOUNTPOINT evfs nofail 0 0".
 install-exec-hook:

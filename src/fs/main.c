@@ -54,7 +54,7 @@ static int print_help(void)
 		"  -h, --help     this text\n"
 		"  -V, --version  version, also of the libraries\n\n"
 		"Options:\n");
-	config_help(&text);
+	config_help(false, &text);
 	buf_add_text(&text, "\nUnmount with: fusermount3 -u MOUNTPOINT\n");
 	fputs(buf_text(&text), stdout);
 	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -139,6 +139,7 @@ static enum rc serve(struct mount *m, struct store *store, struct why *why)
 		.max_threads = (unsigned)c->max_threads,
 		.allow_other = c->allow_other,
 		.list_streams = c->list_streams,
+		.metrics = c->metrics,
 		.debug = c->log == LOG_LEVEL_DEBUG && c->foreground,
 		.config = print_config,
 		.config_arg = (void *)(uintptr_t)c,

@@ -52,6 +52,13 @@ void ledger_pg_args_bool(struct ledger_pg_args *a, bool value)
 	end(a);
 }
 
+void ledger_pg_args_int4(struct ledger_pg_args *a, int32_t value)
+{
+	begin(a);
+	add_int4(a, value);
+	end(a);
+}
+
 void ledger_pg_args_int8(struct ledger_pg_args *a, int64_t value)
 {
 	begin(a);

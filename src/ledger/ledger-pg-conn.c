@@ -293,6 +293,85 @@ void ledger_pg_conn_stop(struct ledger_pg_conn *c)
 	}
 }
 
+static enum rc send_all(struct ledger_pg_conn *c, const enum ledger_pg_sql *sqls,
+			const struct ledger_pg_args *args, size_t n, struct why *why)
+{
+	enum rc rc = RC_OK;
+	for (size_t i = 0; i < n && rc == RC_OK; i++) {
+		rc = send_prepared(c, sqls[i], &args[i], why);
+		if (rc == RC_OK && !PQpipelineSync(c->pg))
+			rc = lost(c, why);
+	}
+	return rc;
+}
+
+enum rc ledger_pg_conn_pipe(struct ledger_pg_conn *c, const enum ledger_pg_sql *sqls,
+			    const struct ledger_pg_args *args, size_t n, uint64_t deadline,
+			    struct why *why)
+{
+	enum rc rc = RC_OK;
+	c->refused = false;
+	for (size_t i = 0; i < n && rc == RC_OK; i++)
+		rc = prepare(c, sqls[i], deadline, why);
+	if (rc == RC_OK && !PQenterPipelineMode(c->pg))
+		rc = lost(c, why);
+	if (rc != RC_OK)
+		return rc;
+	c->piped = n;
+	rc = send_all(c, sqls, args, n, why);
+	if (rc == RC_OK)
+		rc = flush(c, deadline, why);
+	if (rc != RC_OK)
+		c->lost = true; /* some of them may be under way */
+	return rc;
+}
+
+/* The end of one of them, after its results. */
+static enum rc pipe_sync(struct ledger_pg_conn *c, uint64_t deadline, struct why *why)
+{
+	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
+	enum rc rc = next_result(c, deadline, &r, why);
+	if (rc == RC_OK && (!r || PQresultStatus(r) != PGRES_PIPELINE_SYNC))
+		rc = lost(c, why);
+	c->piped--;
+	return rc;
+}
+
+enum rc ledger_pg_conn_pipe_answer(struct ledger_pg_conn *c, uint64_t deadline, PGresult **out,
+				   struct why *why)
+{
+	_cleanup_(ledger_pg_result_freep) PGresult *r = NULL;
+	enum rc rc = finish(c, deadline, &r, why);
+	enum rc end = c->lost ? rc : pipe_sync(c, deadline, why);
+	if (rc != RC_OK || end != RC_OK)
+		return rc != RC_OK ? rc : end;
+	*out = TAKE_PTR(r);
+	return RC_OK;
+}
+
+enum rc ledger_pg_conn_pipe_rows(struct ledger_pg_conn *c, struct why *why)
+{
+	return PQsetSingleRowMode(c->pg) ? RC_OK : lost(c, why);
+}
+
+void ledger_pg_conn_pipe_end(struct ledger_pg_conn *c)
+{
+	uint64_t until = clock_boot_ms() + DRAIN_MS;
+	for (unsigned n = 1; !c->lost && c->piped; n++) {
+		PGresult *r = NULL;
+		if (next_result(c, until, &r, NULL) != RC_OK)
+			c->lost = true;
+		else if (PQresultStatus(r) == PGRES_PIPELINE_SYNC)
+			c->piped--;
+		PQclear(r);
+		if (n % 256 == 0 && clock_boot_ms() >= until)
+			c->lost = true;
+	}
+	c->piped = 0;
+	if (!c->lost && !PQexitPipelineMode(c->pg))
+		c->lost = true;
+}
+
 enum rc ledger_pg_conn_patience(struct ledger_pg_conn *c, bool patient, uint64_t timeout_ms,
 				uint64_t deadline, struct why *why)
 {

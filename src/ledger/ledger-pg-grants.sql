@@ -13,7 +13,7 @@ BEGIN
 		EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %I', here, name);
 		IF name = 'evfs_appender' THEN
 			EXECUTE format('GRANT INSERT, UPDATE, DELETE'
-				' ON streams, events, bodies, pending TO %I', name);
+				' ON streams, events, bodies, pending, leases TO %I', name);
 			EXECUTE format('GRANT UPDATE ON seeding TO %I', name);
 			EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %s TO %I', here,
 				name);
@@ -21,6 +21,7 @@ BEGIN
 			-- the floor under the times of new events; the written identity, which it
 			-- may erase
 			EXECUTE format('GRANT UPDATE (floor_us, identity) ON seeding TO %I', name);
+			EXECUTE format('GRANT INSERT, UPDATE ON leases TO %I', name);
 		END IF;
 	END LOOP;
 END $$;

@@ -39,7 +39,8 @@
 #define COLUMNS \
 	"e.number, e.span, e.event_id, e.event_type, e.size, e.occurred_us, e.recorded_us," \
 	" e.open, e.own_time, e.head, e.tail, e.digest"
-#define BODY_FROM "(SELECT min(seq) FROM bodies) AS body_from"
+#define BODY_FROM_BARE "(SELECT min(seq) FROM bodies)"
+#define BODY_FROM BODY_FROM_BARE " AS body_from"
 #define BODY " LEFT JOIN bodies b ON b.seq = e.body AND e.body >= t.body_from"
 #define NO_BODY " CROSS JOIN (SELECT NULL::bytea AS head, NULL::bytea AS tail) b"
 
@@ -114,6 +115,34 @@ const char *const ledger_pg_query_texts[PG_COUNT] = {
 		"  AND e.recorded_us < $6::bigint"
 		"  AND (e.recorded_us, e.stream, e.number) > ($7, $8::bigint, $9::bigint)"
 		"  AND ($4 OR s.mark >= t.number)"
+		" ORDER BY " BY_TIME " LIMIT $10::bigint"
+		") e ON true ORDER BY " BY_TIME,
+	[PG_LOOK] = CALL("look", "$1, $2, $3, $4, $5, $6"),
+	[PG_LOOK_WRITERS] = "SELECT look_writers($1, $2)",
+	[PG_LOOK_PENDING] = CALL("look_pending", "$1"),
+	/* $4: body too. Only what is settled, before the horizon, under the seeding that the look saw */
+	[PG_LOOK_EVENTS] =
+		"WITH t AS MATERIALIZED ("
+		" SELECT CASE WHEN pg_current_wal_insert_lsn() < $3::pg_lsn THEN 2"
+		"  WHEN g.identity <> identity($1::text, $2::text, o.xmin) THEN 1"
+		"  WHEN g.number <> u.seeding OR NOT g.complete THEN 1 ELSE 0 END AS verdict, g.number,"
+		" pg_current_wal_flush_lsn() AS at, u.horizon,"
+		" (SELECT min(recorded_us) FROM pending) AS open_from,"
+		" CASE WHEN $4::boolean THEN " BODY_FROM_BARE " END AS body_from"
+		" FROM seeding g, store o, (SELECT"
+		"  nullif(current_setting('evfs.seeding', true), '')::bigint AS seeding,"
+		"  nullif(current_setting('evfs.horizon', true), '')::bigint AS horizon) u)"
+		" SELECT t.verdict, t.at, e.stream, e.type, e.id, " COLUMNS
+		" FROM t LEFT JOIN LATERAL ("
+		" SELECT e.stream, s.type, s.id, " EVENT("false")
+		" FROM events e JOIN streams s ON s.stream = e.stream" BODY
+		" WHERE t.verdict = 0 AND e.event_id IS NOT NULL"
+		"  AND e.recorded_us >= greatest($5::bigint, $7::bigint)"
+		"  AND e.recorded_us < least($6::bigint, t.horizon) AND t.horizon IS NOT NULL"
+		"  AND (e.recorded_us, e.stream, e.number) > ($7, $8::bigint, $9::bigint)"
+		"  AND s.mark >= t.number"
+		"  AND (t.open_from IS NULL OR e.recorded_us < t.open_from OR NOT EXISTS ("
+		"   SELECT FROM pending p WHERE p.stream = e.stream AND p.number = e.number))"
 		" ORDER BY " BY_TIME " LIMIT $10::bigint"
 		") e ON true ORDER BY " BY_TIME,
 	[PG_READ_STREAM] =

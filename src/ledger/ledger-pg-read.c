@@ -7,20 +7,6 @@
 
 #include "base/clock.h"
 
-struct reading {
-	struct ledger_pg *l;
-	const struct ledger_query *query;
-	ledger_row_fn *fn;
-	void *arg;
-	size_t told;
-	bool begun; /* an answer came: the same question again would tell rows twice */
-	bool fenced_stream;
-	int verdict;
-	uint64_t at;
-	PGresult *
-		held; /* LEDGER_NEW_STREAMS: the row before, which is told when its next is known */
-};
-
 static enum ledger_pg_sql statement(const struct ledger_query *q)
 {
 	switch (q->what) {
@@ -102,13 +88,13 @@ static const char *text_or_empty(const PGresult *r, int column)
 }
 
 /* A caller that has enough gets no further row. */
-static bool tell(struct reading *s, const struct ledger_row *row)
+static bool tell(struct ledger_pg_reading *s, const struct ledger_row *row)
 {
 	s->told++;
 	return s->fn(s->arg, row) && (!s->query->limit || s->told < s->query->limit);
 }
 
-static bool tell_event(struct reading *s, const PGresult *r)
+static bool tell_event(struct ledger_pg_reading *s, const PGresult *r)
 {
 	const struct ledger_query *q = s->query;
 	const char *type = ledger_pg_args_get_text(r, 0, READ_TYPE),
@@ -147,7 +133,7 @@ static bool tell_event(struct reading *s, const PGresult *r)
 	return tell(s, &row);
 }
 
-static bool tell_stream(struct reading *s, const PGresult *r, int64_t position)
+static bool tell_stream(struct ledger_pg_reading *s, const PGresult *r, int64_t position)
 {
 	struct ledger_row row = {
 		.stream = ledger_pg_args_get_int8(r, 0, READ_STREAM),
@@ -171,7 +157,7 @@ static bool tell_stream(struct reading *s, const PGresult *r, int64_t position)
  * position on nothing is missed: not those of its own transaction that come after it, nor those
  * that are not visible yet.
  */
-static bool tell_held(struct reading *s, int64_t next_made)
+static bool tell_held(struct ledger_pg_reading *s, int64_t next_made)
 {
 	if (!s->held)
 		return true;
@@ -189,9 +175,8 @@ static bool tell_held(struct reading *s, int64_t next_made)
 	return more;
 }
 
-/* *go_on false: enough. r is taken. */
-static enum rc take_row(struct reading *s, enum ledger_pg_sql sql, PGresult *taken, bool *go_on,
-			struct why *why)
+enum rc ledger_pg_read_row(struct ledger_pg_reading *s, enum ledger_pg_sql sql, PGresult *taken,
+			   bool *go_on, struct why *why)
 {
 	_cleanup_(ledger_pg_result_freep) PGresult *r = taken;
 	s->begun = true;
@@ -222,7 +207,7 @@ static enum rc take_row(struct reading *s, enum ledger_pg_sql sql, PGresult *tak
 }
 
 /* On one connection. The first row must come by the deadline, each later one in its own time. */
-static enum rc ask(struct reading *s, struct ledger_pg_conn *c, enum ledger_pg_sql sql,
+static enum rc ask(struct ledger_pg_reading *s, struct ledger_pg_conn *c, enum ledger_pg_sql sql,
 		   uint64_t deadline, struct why *why)
 {
 	_cleanup_(ledger_pg_args_release) struct ledger_pg_args a = LEDGER_PG_ARGS_INIT;
@@ -238,7 +223,7 @@ static enum rc ask(struct reading *s, struct ledger_pg_conn *c, enum ledger_pg_s
 			tell_held(s, -1);
 			return RC_OK;
 		}
-		rc = take_row(s, sql, r, &go_on, why);
+		rc = ledger_pg_read_row(s, sql, r, &go_on, why);
 	}
 	ledger_pg_conn_stop(c);
 	return rc;
@@ -248,8 +233,9 @@ enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, l
 			    void *arg, bool *fenced_stream, struct why *why)
 {
 	struct ledger_pg *l = container_of(base, struct ledger_pg, base);
-	struct reading s = { .l = l, .query = q, .fn = fn, .arg = arg };
+	struct ledger_pg_reading s = { .l = l, .query = q, .fn = fn, .arg = arg };
 	enum ledger_pg_sql sql = statement(q);
+	bool is_look = q->what == LEDGER_TIME && q->horizon;
 	uint64_t deadline = ledger_pg_deadline(l);
 	bool stale = true;
 	enum rc rc = RC_OK;
@@ -263,8 +249,9 @@ enum rc ledger_pg_read_rows(struct ledger *base, const struct ledger_query *q, l
 		if (rc != RC_OK)
 			return rc;
 		bool used = c->used;
-		atomic_fetch_add_explicit(&l->counters.read, 1, memory_order_relaxed);
-		rc = ask(&s, c, sql, deadline, why);
+		if (!is_look) /* which counts for itself */
+			atomic_fetch_add_explicit(&l->counters.read, 1, memory_order_relaxed);
+		rc = is_look ? ledger_pg_horizon_read(&s, c, why) : ask(&s, c, sql, deadline, why);
 		stale = rc != RC_OK && c->lost && used && !s.begun && clock_boot_ms() < deadline;
 		ledger_pg_give(l, USE_LONG, c);
 	}

@@ -131,6 +131,8 @@ static enum rc make_tables(struct ledger_pg_conn *c, const struct ledger_pg_opti
 	if (rc == RC_OK)
 		rc = exec(c, ledger_pg_sql_reseed, deadline, why);
 	if (rc == RC_OK)
+		rc = exec(c, ledger_pg_sql_horizon, deadline, why);
+	if (rc == RC_OK)
 		rc = exec(c, ledger_pg_sql_grants, deadline, why);
 	return rc;
 }
@@ -207,7 +209,7 @@ enum rc ledger_pg_clear(const struct ledger_pg_options *given, struct why *why)
 		rc = exec(
 			c,
 			"BEGIN; LOCK TABLE pending IN ACCESS EXCLUSIVE MODE; TRUNCATE pending,"
-			" seeding, streams, events, bodies;"
+			" leases, seeding, streams, events, bodies;"
 			" DELETE FROM store; INSERT INTO seeding DEFAULT VALUES; COMMIT",
 			deadline, why);
 	return rc;

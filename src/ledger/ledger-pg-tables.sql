@@ -87,6 +87,15 @@ CREATE TABLE pending (
 	autovacuum_vacuum_insert_threshold = 50000);
 CREATE INDEX pending_time ON pending(recorded_us, stream, number);
 
+-- Who may do what only one may, until when by the ledger's clock: the active publisher. Each taking or
+-- renewing is one update of one page (HOT).
+CREATE TABLE leases (
+	name text COLLATE "C" PRIMARY KEY,
+	token text COLLATE "C" NOT NULL,
+	taken_us bigint NOT NULL,
+	until_us bigint NOT NULL
+) WITH (fillfactor = 20);
+
 -- What append answers: a row per item (known: a row per event). item 0: about all of it.
 CREATE TYPE append_answer AS (
 	item integer,

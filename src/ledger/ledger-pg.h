@@ -2,12 +2,12 @@
 /*
  * Private to ledger-pg*.c: the parts of the PostgreSQL ledger and what they share.
  *
- *   ledger-pg-tables.sql, -functions.sql, -reseed.sql, -grants.sql	what decides, in the server
+ *   ledger-pg-tables.sql, -functions.sql, -reseed.sql, -horizon.sql, -grants.sql	what decides, in the server
  *   ledger-pg-args.c	parameters and columns in the binary format
  *   ledger-pg-conn.c	one connection: connect, set up, send, wait, what SQLSTATE means
  *   ledger-pg-query.c	the texts of the statements
  *   ledger-pg.c		open, the pool
- *   -append.c, -claim.c, -read.c, -state.c, -reseed.c	the calls of ledger.h
+ *   -append.c, -claim.c, -read.c, -horizon.c, -state.c, -reseed.c	the calls of ledger.h
  *   -schema.c, -check.c	create, clear; what doctor asks
  *
  * A call takes one connection for its time. Nothing waits without a deadline, except that libpq
@@ -32,7 +32,7 @@
 
 /* The files of that name. */
 extern const char ledger_pg_sql_tables[], ledger_pg_sql_functions[], ledger_pg_sql_reseed[],
-	ledger_pg_sql_grants[];
+	ledger_pg_sql_horizon[], ledger_pg_sql_grants[];
 
 /* ---- parameters ---- */
 
@@ -56,6 +56,7 @@ struct ledger_pg_args {
 void ledger_pg_args_release(struct ledger_pg_args *a);
 void ledger_pg_args_null(struct ledger_pg_args *a);
 void ledger_pg_args_bool(struct ledger_pg_args *a, bool value);
+void ledger_pg_args_int4(struct ledger_pg_args *a, int32_t value);
 void ledger_pg_args_int8(struct ledger_pg_args *a, int64_t value); /* also pg_lsn */
 void ledger_pg_args_bytes(struct ledger_pg_args *a, const void *p, size_t len);
 void ledger_pg_args_text(struct ledger_pg_args *a, const char *text); /* NULL: null */
@@ -107,6 +108,10 @@ enum ledger_pg_sql {
 	PG_READ_EVENTS_LEAN,
 	PG_READ_ID,
 	PG_READ_TIME,
+	PG_LOOK,
+	PG_LOOK_WRITERS,
+	PG_LOOK_PENDING,
+	PG_LOOK_EVENTS,
 	PG_READ_STREAM,
 	PG_READ_STREAMS,
 	PG_READ_NEW_STREAMS,
@@ -154,6 +159,7 @@ struct ledger_pg_conn {
 	bool lost; /* of no more use */
 	bool refused; /* the last statement: by the server's word, so nothing happened */
 	bool used; /* came out of the pool: that it is lost now may be old news */
+	size_t piped; /* statements of a round trip whose end was not read */
 	struct ledger_pg_conn *next;
 };
 
@@ -201,6 +207,17 @@ enum rc ledger_pg_conn_next(struct ledger_pg_conn *c, uint64_t deadline, PGresul
 			    struct why *why) _must_check_;
 /* Read what is left of it, if that is soon done; otherwise c->lost. */
 void ledger_pg_conn_stop(struct ledger_pg_conn *c);
+/*
+ * Several statements in one round trip, each a transaction of its own: the answers come in order. Each is taken whole by _answer, or row
+ * by row by _rows and then ledger_pg_conn_next; _end, when the last was taken or whenever the rest is not wanted.
+ */
+enum rc ledger_pg_conn_pipe(struct ledger_pg_conn *c, const enum ledger_pg_sql *sqls,
+			    const struct ledger_pg_args *args, size_t n, uint64_t deadline,
+			    struct why *why) _must_check_;
+enum rc ledger_pg_conn_pipe_answer(struct ledger_pg_conn *c, uint64_t deadline, PGresult **out,
+				   struct why *why) _must_check_;
+enum rc ledger_pg_conn_pipe_rows(struct ledger_pg_conn *c, struct why *why) _must_check_;
+void ledger_pg_conn_pipe_end(struct ledger_pg_conn *c);
 enum rc ledger_pg_conn_patience(struct ledger_pg_conn *c, bool patient, uint64_t timeout_ms,
 				uint64_t deadline, struct why *why) _must_check_;
 /* What the server's answer, or the lost connection (r NULL), means. */
@@ -277,6 +294,26 @@ enum rc ledger_pg_claim_settle(struct ledger *l, const struct ledger_ref *refs, 
 			       struct why *why) _must_check_;
 enum rc ledger_pg_read_rows(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn,
 			    void *arg, bool *fenced_stream, struct why *why) _must_check_;
+/* What a read has told. */
+struct ledger_pg_reading {
+	struct ledger_pg *l;
+	const struct ledger_query *query;
+	ledger_row_fn *fn;
+	void *arg;
+	size_t told;
+	bool begun; /* an answer came: the same question again would tell rows twice */
+	bool fenced_stream;
+	int verdict;
+	uint64_t at;
+	PGresult *
+		held; /* LEDGER_NEW_STREAMS: the row before, which is told when its next is known */
+};
+/* Tell a row of the statement's answer, which is taken. *go_on false: enough. */
+enum rc ledger_pg_read_row(struct ledger_pg_reading *s, enum ledger_pg_sql sql, PGresult *taken,
+			   bool *go_on, struct why *why) _must_check_;
+/* LEDGER_TIME with a horizon, on c. s->begun: fn was called, or something was done that is not to be done again. */
+enum rc ledger_pg_horizon_read(struct ledger_pg_reading *s, struct ledger_pg_conn *c,
+			       struct why *why) _must_check_;
 enum rc ledger_pg_state_read(struct ledger *l, struct ledger_state *out, struct why *why)
 	_must_check_;
 enum rc ledger_pg_state_seed(struct ledger *l, const char *identity, uint64_t number,

@@ -88,6 +88,22 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_OPEN_COUNT] = "SELECT count(*), ifnull(sum(recorded_us < ?), 0), ifnull(min(recorded_us), 0)"
 			   " FROM open",
 
+	[SQL_FLOOR] = "UPDATE seeding SET floor_us = ?1 WHERE floor_us < ?1",
+	[SQL_EVENT_LATEST] = "SELECT recorded_us FROM events INDEXED BY events_time"
+			     " WHERE event_id IS NOT NULL AND recorded_us < ?"
+			     " ORDER BY recorded_us DESC LIMIT 1",
+	[SQL_OPEN_LATE] = "SELECT o.stream, s.type, s.id, min(o.number), min(o.recorded_us) AS us"
+			  " FROM open o CROSS JOIN streams s ON s.stream = o.stream"
+			  " WHERE o.recorded_us < ?1 GROUP BY o.stream ORDER BY us, o.stream LIMIT ?2",
+	/* all but those that SQL_OPEN_LATE tells */
+	[SQL_OPEN_HOLDS] = "SELECT min(recorded_us) FROM open WHERE stream NOT IN ("
+			   " SELECT stream FROM open WHERE recorded_us < ?1 GROUP BY stream"
+			   " ORDER BY min(recorded_us), stream LIMIT ?2)",
+	[SQL_OPEN_SOME] = "SELECT count(*) FROM (SELECT 1 FROM open LIMIT 10000)",
+	[SQL_LEASE_TABLE] = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'leases'",
+	[SQL_LEASE_GET] = "SELECT token, taken_us, until_us FROM leases WHERE name = ?",
+	[SQL_LEASE_SET] = "REPLACE INTO leases(name, token, taken_us, until_us) VALUES(?, ?, ?, ?)",
+
 	[SQL_BODY_NEW] = "INSERT INTO pending(seq, stream, number, made_us, own_time, head, tail)"
 			 " VALUES(?, ?, ?, ?, ?, ?, ?)",
 	[SQL_BODY_GET] = "SELECT own_time, head, tail FROM pending WHERE seq = ?",

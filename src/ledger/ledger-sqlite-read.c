@@ -97,6 +97,8 @@ static enum rc tell_event(struct reading *r, sqlite3_stmt *q, const char *type, 
 		rc = is_open(r, row.stream, row.number, &open, why);
 		row.settled = !open;
 	}
+	if (r->query->horizon && !row.settled) /* of a late stream */
+		return rc;
 	int64_t seq = sqlite3_column_int64(q, ROW_BODY);
 	if (rc == RC_OK && seq && seq >= r->first_body && !r->query->lean) {
 		bool there = false;
@@ -328,19 +330,52 @@ static enum rc answer(struct reading *r, struct why *why)
 	return rc_fail(RC_INVALID, why, "no such question");
 }
 
+static void take_state(struct ledger_sqlite *l, struct ledger_sqlite_conn *c,
+		       const struct ledger_sqlite_hot *hot, struct ledger_state *s)
+{
+	memset(s, 0, sizeof(*s));
+	memcpy(s->uuid, l->uuid, sizeof(s->uuid));
+	memcpy(s->identity, l->file.identity, sizeof(s->identity));
+	memcpy(s->written, hot->written, sizeof(s->written));
+	s->seeding = hot->seeding;
+	s->commits = hot->commits;
+	s->point = ledger_sqlite_conn_point(c);
+	s->now_us = clock_wall_us();
+	s->floor_us = hot->floor_us;
+	s->complete = hot->complete;
+	s->alone = ledger_sqlite_file_alone(&l->file);
+}
+
 enum rc ledger_sqlite_read_rows(struct ledger *base, const struct ledger_query *query,
 				ledger_row_fn *fn, void *arg, bool *fenced_stream, struct why *why)
 {
 	struct ledger_sqlite *l = container_of(base, struct ledger_sqlite, base);
 	struct ledger_sqlite_hot hot;
-	struct reading r = { .hot = &hot, .query = query, .fn = fn, .arg = arg };
+	struct ledger_query bounded = *query;
+	struct ledger_horizon *h = query->what == LEDGER_TIME ? query->horizon : NULL;
+	struct reading r = { .hot = &hot, .query = &bounded, .fn = fn, .arg = arg };
+	bool go_on = true;
+	enum rc rc = RC_OK;
 	if (fenced_stream)
 		*fenced_stream = false;
-	enum rc rc = ledger_sqlite_snapshot_begin(
-		l, query->unseeded_too ? NEED_NOTHING : NEED_SEEDED, &r.c, &hot, why);
+	bounded.horizon = h;
+	if (h) {
+		rc = ledger_sqlite_horizon_take(l, h, why);
+		go_on = h->leased;
+	}
+	if (rc != RC_OK || !go_on)
+		return rc;
+	rc = ledger_sqlite_snapshot_begin(
+		l, query->unseeded_too && !h ? NEED_NOTHING : NEED_SEEDED, &r.c, &hot, why);
 	if (rc != RC_OK)
 		return rc;
-	rc = answer(&r, why);
+	if (h) {
+		take_state(l, r.c, &hot, &h->state);
+		rc = ledger_sqlite_horizon_find(r.c, &hot, h, &go_on, why);
+		bounded.to_us = h->horizon_us < query->to_us ? h->horizon_us : query->to_us;
+	}
+	if (rc == RC_OK && go_on)
+		rc = answer(&r, why);
 	ledger_sqlite_snapshot_end(l, r.c);
 	if (fenced_stream)
 		*fenced_stream = r.fenced_stream;
@@ -387,20 +422,10 @@ enum rc ledger_sqlite_read_state(struct ledger *base, struct ledger_state *out, 
 	struct ledger_sqlite_hot hot;
 	struct ledger_state s;
 	int64_t streams = 0;
-	memset(&s, 0, sizeof(s));
 	enum rc rc = ledger_sqlite_snapshot_begin(l, NEED_NOTHING, &c, &hot, why);
 	if (rc != RC_OK)
 		return rc == RC_TEMPORARY && access(l->file.path, F_OK) ? RC_NOT_FOUND : rc;
-	memcpy(s.uuid, l->uuid, sizeof(s.uuid));
-	memcpy(s.identity, l->file.identity, sizeof(s.identity));
-	memcpy(s.written, hot.written, sizeof(s.written));
-	s.seeding = hot.seeding;
-	s.commits = hot.commits;
-	s.point = ledger_sqlite_conn_point(c);
-	s.now_us = clock_wall_us();
-	s.floor_us = hot.floor_us;
-	s.complete = hot.complete;
-	s.alone = ledger_sqlite_file_alone(&l->file);
+	take_state(l, c, &hot, &s);
 	s.count = out->count;
 	if (s.count)
 		rc = one_number(c, SQL_STREAM_COUNT, 0, &streams, NULL, why);

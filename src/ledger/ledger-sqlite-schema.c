@@ -83,6 +83,15 @@ enum rc ledger_sqlite_schema_make(const char *path, const char *uuid, struct why
 	return rc;
 }
 
+enum rc ledger_sqlite_schema_leases(struct ledger_sqlite_conn *c, struct why *why)
+{
+	return ledger_sqlite_conn_exec(
+		c,
+		"CREATE TABLE IF NOT EXISTS leases(name TEXT PRIMARY KEY, token TEXT NOT NULL,"
+		" taken_us INTEGER NOT NULL, until_us INTEGER NOT NULL) WITHOUT ROWID",
+		why);
+}
+
 static enum rc pragma(struct ledger_sqlite_conn *c, const char *text, int *out, struct why *why)
 {
 	sqlite3_stmt *q = NULL;

@@ -6,7 +6,7 @@
  *   ledger-sqlite-conn.c	one connection: statements, errors, columns
  *   ledger-sqlite-schema.c	the tables; make a ledger, check one
  *   ledger-sqlite.c		open, renew, transactions, checkpoints
- *   -append.c, -claim.c, -read.c, -seed.c, -reseed.c	the calls of ledger.h
+ *   -append.c, -claim.c, -read.c, -horizon.c, -seed.c, -reseed.c	the calls of ledger.h
  *
  * Locks, in the order in which they are taken: conns_lock, the file's lock, writer_lock, idle_lock.
  */
@@ -105,6 +105,8 @@ enum ledger_sqlite_sql {
 	SQL_VOID_LIST, SQL_VOID_TRIM,
 	SQL_OPEN_NEW, SQL_OPEN_GET, SQL_OPEN_DELETE, SQL_OPEN_FIRST, SQL_OPEN_LIST,
 	SQL_OPEN_DUE, SQL_OPEN_ANY_DUE, SQL_OPEN_LEASE, SQL_OPEN_COUNT,
+	SQL_FLOOR, SQL_EVENT_LATEST, SQL_OPEN_LATE, SQL_OPEN_HOLDS, SQL_OPEN_SOME,
+	SQL_LEASE_TABLE, SQL_LEASE_GET, SQL_LEASE_SET,
 	SQL_BODY_NEW, SQL_BODY_GET, SQL_BODY_FIRST, SQL_BODY_MOVE, SQL_BODY_OLD, SQL_BODY_DELETE,
 	SQL_COUNT,
 };
@@ -168,6 +170,8 @@ const char *ledger_sqlite_conn_id(sqlite3_stmt *q, int column, struct ledger_sql
 
 /* Make a ledger at path, which must not exist. */
 enum rc ledger_sqlite_schema_make(const char *path, const char *uuid, struct why *why) _must_check_;
+/* Make the table of leases where it is missing, in a write transaction: older programs made none, and pass it over. */
+enum rc ledger_sqlite_schema_leases(struct ledger_sqlite_conn *c, struct why *why) _must_check_;
 /* RC_INVALID: no ledger of evfs, of another version, or of another store. */
 enum rc ledger_sqlite_schema_check(struct ledger_sqlite_conn *c, const char *uuid,
 				   struct why *why) _must_check_;
@@ -269,6 +273,13 @@ enum rc ledger_sqlite_claim_settle(struct ledger *l, const struct ledger_ref *re
 				   struct why *why) _must_check_;
 enum rc ledger_sqlite_read_rows(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn,
 				void *arg, bool *fenced_stream, struct why *why) _must_check_;
+/* Lease and floor, before the read: h->leased says whether it may go on. */
+enum rc ledger_sqlite_horizon_take(struct ledger_sqlite *l, struct ledger_horizon *h,
+				   struct why *why) _must_check_;
+/* In the snapshot of the read: how far it goes; the late streams are told. *go_on false: enough was told. */
+enum rc ledger_sqlite_horizon_find(struct ledger_sqlite_conn *c, const struct ledger_sqlite_hot *hot,
+				   struct ledger_horizon *h, bool *go_on,
+				   struct why *why) _must_check_;
 enum rc ledger_sqlite_read_state(struct ledger *l, struct ledger_state *out,
 				 struct why *why) _must_check_;
 enum rc ledger_sqlite_seed_write(struct ledger *l, const char *identity, uint64_t number,

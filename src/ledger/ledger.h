@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/latency.h"
 #include "base/rc.h"
 
 struct ledger;
@@ -107,7 +108,7 @@ enum ledger_what {
 	LEDGER_EVENTS,		/* events of one stream with numbers above `after`, by number */
 	LEDGER_ID,		/* the event with event_id */
 	LEDGER_TIME,		/* events with from_us <= recorded_us < to_us, by (recorded_us, stream, number), after position (after_us, stream, after);
-				   those of streams that wait for their re-seed are passed over */
+				   those of streams that wait for their re-seed are passed over. With `horizon`: see struct ledger_horizon */
 	LEDGER_STREAM,		/* one stream (type, id) */
 	LEDGER_STREAMS,		/* streams whose handle is above `stream`, by handle: all that there are, for a walk from 0 */
 	LEDGER_NEW_STREAMS,	/* streams that were made since the position `stream` (0: all), in an order in which the last row's
@@ -125,6 +126,7 @@ struct ledger_query {
 	size_t limit;		/* rows told at most; 0: no limit */
 	bool unseeded_too;	/* verify, re-seed: answer whatever the seeding says */
 	bool lean;		/* events without their pieces: head and tail are NULL */
+	struct ledger_horizon *horizon;	/* LEDGER_TIME: how far it may be read. NULL: as far as asked */
 };
 
 /* An event (or a void), or a stream. Texts live until the callback returns. */
@@ -151,10 +153,6 @@ struct ledger_row {
 /* Return false to stop. Must not call the ledger. */
 typedef bool ledger_row_fn(void *arg, const struct ledger_row *row);
 
-/* One consistent view. Nothing found is RC_OK without a call. RC_FENCED, with *fenced_stream as in ledger_append (may be NULL). */
-enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
-		    struct why *why) _must_check_;
-
 /*
  * Which ledger this is. `identity` says where it lives now (SQLite: device and inode of the file, and a mark that changes when the file was
  * replaced in place); `written` is what the last seeding wrote down, "" once somebody saw an older commit counter than before and erased it.
@@ -174,6 +172,41 @@ struct ledger_state {
 	uint64_t streams, pending, late, unseeded;
 	int64_t oldest_us;		/* with count: when the oldest that is pending was recorded; 0: none is */
 };
+
+/*
+ * A publisher's look at the end of the time line (design.md 8; model/horizon.py). With it a LEDGER_TIME query does, as separate
+ * transactions in this order, and over a network in one round trip where nobody is appending: take or renew the lease, and raise the
+ * floor to the ledger's clock; note who is appending, and wait until they are gone (SQLite needs no wait: its writers come one after the
+ * other); read the oldest unsettled row; read the events before all that. So what is told is settled, and nothing that was recorded
+ * before horizon_us can still appear, but in the streams that `late` was told of.
+ * The floor is raised only where there is something to tell, and when it is a minute old: the horizon of an idle store may be that old.
+ * An event is told when its millisecond is over. A clock that stepped back is carried on from what it said before; what one that was
+ * over a minute ahead has stamped is told when its time comes.
+ * A stream with a row that is unsettled for over 60 s (late) does not hold the horizon, but for those over LEDGER_LATE_MAX that have
+ * waited less than the others. Its events are told by the query as others are, as far as they are settled and before the horizon:
+ * who asked passes over them. The horizon may fall again, where a stream is late no more.
+ * While streams wait for their re-seed (state.complete is false) nothing is told, and horizon_us is 0.
+ */
+struct ledger_horizon {
+	const char *lease, *token;	/* whose lease, and ours; lease NULL: none is needed, none is taken */
+	uint64_t lease_ms;		/* how long it is ours, by the ledger's clock; 0: it is given back, and nothing else is done */
+	uint64_t wait_ms;		/* how long whoever is appending is waited for; after it the horizon is where it was: RC_TEMPORARY */
+	bool *cancel;			/* NULL, or looked at while waiting */
+	ledger_row_fn *late;		/* NULL, or told first: stream, type, id, number of the first unsettled row, recorded_us of the late one */
+	void *late_arg;
+	/* out */
+	bool leased;			/* false: another holds the lease, and nothing else was done */
+	char holder[64];		/* the token of who holds it, "" for nobody */
+	int64_t horizon_us;		/* a whole millisecond */
+	uint64_t unsettled;		/* rows that are, late ones included; at most 10,000 are counted */
+	struct ledger_state state;	/* as ledger_state tells it, without what `count` adds and without `point` */
+};
+#define LEDGER_LATE_MAX 1000
+
+/* One consistent view. Nothing found is RC_OK without a call. RC_FENCED, with *fenced_stream as in ledger_append (may be NULL). */
+enum rc ledger_read(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced_stream,
+		    struct why *why) _must_check_;
+
 /* RC_NOT_FOUND: the ledger is gone. RC_CORRUPT: damaged; why says how to rebuild it. */
 enum rc ledger_state(struct ledger *l, struct ledger_state *out, struct why *why) _must_check_;
 
@@ -281,10 +314,13 @@ enum rc ledger_fault_new(struct ledger **out, struct ledger *inner, const struct
 enum rc ledger_plant_new(struct ledger **out, struct ledger *inner, struct why *why) _must_check_;
 #endif
 
+enum ledger_kind { LEDGER_APPEND, LEDGER_CLAIM, LEDGER_SETTLE, LEDGER_READ, LEDGER_STATE, LEDGER_SEED, LEDGER_KINDS };
+
 /* Round trips to a server since the ledger was opened. Always 0 for SQLite. */
 struct ledger_counts {
 	uint64_t append, claim, settle, read, state, seed;	/* seed: and re-seeds */
 	uint64_t connects, failed;
+	struct latency_counts times[LEDGER_KINDS];	/* of calls, SQLite's too: what they wait for and their callbacks included */
 };
 void ledger_counts(const struct ledger *l, struct ledger_counts *out);
 
@@ -309,6 +345,7 @@ struct ledger_ops {
 
 struct ledger {
 	const struct ledger_ops *ops;
+	struct latency times[LEDGER_KINDS];	/* ledger.c's. A wrapper has its own */
 	const struct ledger_counters *counters;	/* NULL: nothing is counted. A wrapper has its inner ledger's */
 	unsigned writers;	/* appends that it has use for at once; 0: one after the other. A wrapper has its inner ledger's */
 };

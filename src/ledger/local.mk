@@ -9,6 +9,7 @@ noinst_LIBRARIES += %D%/libledger.a
 	%D%/ledger-pg-check.c \
 	%D%/ledger-pg-claim.c \
 	%D%/ledger-pg-conn.c \
+	%D%/ledger-pg-horizon.c \
 	%D%/ledger-pg-query.c \
 	%D%/ledger-pg-read.c \
 	%D%/ledger-pg-reseed.c \
@@ -21,6 +22,7 @@ noinst_LIBRARIES += %D%/libledger.a
 	%D%/ledger-sqlite-clear.c \
 	%D%/ledger-sqlite-conn.c \
 	%D%/ledger-sqlite-file.c \
+	%D%/ledger-sqlite-horizon.c \
 	%D%/ledger-sqlite-read.c \
 	%D%/ledger-sqlite-reseed.c \
 	%D%/ledger-sqlite-schema.c \
@@ -30,7 +32,7 @@ noinst_LIBRARIES += %D%/libledger.a
 nodist_%C%_libledger_a_SOURCES = %D%/ledger-pg-sql.c
 
 # The SQL as C strings, ledger_pg_sql_NAME each.
-ledger_sql = %D%/ledger-pg-tables.sql %D%/ledger-pg-functions.sql %D%/ledger-pg-reseed.sql %D%/ledger-pg-grants.sql
+ledger_sql = %D%/ledger-pg-tables.sql %D%/ledger-pg-functions.sql %D%/ledger-pg-reseed.sql %D%/ledger-pg-horizon.sql %D%/ledger-pg-grants.sql
 EXTRA_DIST += $(ledger_sql) %D%/sql-to-c.awk
 CLEANFILES += %D%/ledger-pg-sql.c
 %D%/ledger-pg-sql.c: $(ledger_sql) %D%/sql-to-c.awk

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define HEAD_MAX 65536u
 #define KEEPALIVE_IDLE_S 20L
@@ -155,6 +156,7 @@ enum rc http_lane_start(struct http_lane *l, CURLM *multi, struct http_call *cal
 	    curl_multi_add_handle(multi, l->easy) != CURLM_OK)
 		return rc_fail(RC_NO_MEMORY, &call->why, "no memory for a request");
 	l->call = call;
+	l->since_us = clock_boot_us();
 	return RC_OK;
 }
 
@@ -170,6 +172,7 @@ struct http_call *http_lane_end(struct http_lane *l, CURLM *multi, CURLcode resu
 	curl_off_t told = -1;
 	curl_easy_getinfo(l->easy, CURLINFO_RESPONSE_CODE, &status);
 	call->status = (int)status;
+	call->took_us = clock_boot_us() - l->since_us;
 	if (result == CURLE_OK && status >= 200 && !buf_failed(&call->head)) {
 		curl_easy_getinfo(l->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &told);
 		call->end = HTTP_ANSWERED;

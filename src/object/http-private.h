@@ -63,6 +63,7 @@ struct http_lane {
 	struct http_lane *next; /* while idle */
 	CURL *easy;
 	struct http_call *call; /* NULL: idle */
+	uint64_t since_us; /* clock_boot_us: it was given to curl */
 	uint64_t patient_until_ms; /* clock_boot_ms; HTTP_POLL_NEVER */
 	struct curl_slist nodes[HTTP_LANE_HEADERS];
 	char error[CURL_ERROR_SIZE];

@@ -61,6 +61,7 @@ static void clear_outcome(struct http_call *call)
 {
 	call->end = HTTP_UNSENT;
 	call->status = 0;
+	call->took_us = 0;
 	call->over_limit = call->untrusted = call->timed_out = call->measured = false;
 	buf_reset(&call->head);
 	buf_reset(&call->answer);

@@ -73,6 +73,7 @@ struct http_call {
 	int status; /* where there was an answer, 0 else */
 	bool over_limit; /* the answer was longer than limit (HTTP_MAYBE) */
 	bool untrusted; /* the server's certificate was refused (HTTP_UNSENT) */
+	uint64_t took_us; /* from when it was given to a connection; 0: it never was */
 	bool timed_out; /* ended by its deadline, or for want of patience */
 	bool measured; /* the answer said how long it is: it is surely whole */
 	struct buf head; /* header lines as they came; freed by http_call_release */

@@ -61,6 +61,8 @@ void object_counts(const struct object_store *s, struct object_counts *out)
 		TAKE(retries), TAKE(failed), TAKE(sent), TAKE(received),
 	};
 #undef TAKE
+	for (size_t i = 0; i < OBJECT_KINDS; i++)
+		latency_read(&c->times[i], &out->times[i]);
 }
 
 void object_free(struct object_store **s)

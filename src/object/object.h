@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/latency.h"
 #include "base/rc.h"
 
 struct object_store;
@@ -129,17 +130,21 @@ struct object_faults {
 enum rc object_fault_new(struct object_store **out, struct object_store *inner, const struct object_faults *faults,
 			 struct why *why) _must_check_;
 
+enum object_kind { OBJECT_PUT, OBJECT_GET, OBJECT_HEAD, OBJECT_LIST, OBJECT_OTHER, OBJECT_KINDS };
+
 /* Requests to a server since the store was opened, retries included. Always 0 for a directory. */
 struct object_counts {
 	uint64_t put, get, head, list, other;	/* by kind; other: buckets, probes */
 	uint64_t retries, failed;		/* failed: calls that ended in something else than an answer */
 	uint64_t sent, received;		/* bytes of bodies */
+	struct latency_counts times[OBJECT_KINDS];	/* of those that reached it: from when each had a connection to its end */
 };
 void object_counts(const struct object_store *s, struct object_counts *out);
 
 /* For implementations only. */
 struct object_counters {
 	_Atomic uint64_t put, get, head, list, other, retries, failed, sent, received;
+	struct latency times[OBJECT_KINDS];
 };
 struct object_ops {
 	const char *name;

@@ -154,16 +154,22 @@ bool s3_request_send(struct s3_request *r, http_done_fn *done)
 static void count(struct s3_request *r)
 {
 	struct object_counters *c = &r->site->counters;
-	_Atomic uint64_t *const kinds[] = {
-		[S3_REQUEST_PUT] = &c->put,	[S3_REQUEST_GET] = &c->get,
-		[S3_REQUEST_HEAD] = &c->head,	[S3_REQUEST_LIST] = &c->list,
-		[S3_REQUEST_OTHER] = &c->other,
+	const struct {
+		_Atomic uint64_t *n;
+		enum object_kind kind;
+	} kinds[] = {
+		[S3_REQUEST_PUT] = { &c->put, OBJECT_PUT },
+		[S3_REQUEST_GET] = { &c->get, OBJECT_GET },
+		[S3_REQUEST_HEAD] = { &c->head, OBJECT_HEAD },
+		[S3_REQUEST_LIST] = { &c->list, OBJECT_LIST },
+		[S3_REQUEST_OTHER] = { &c->other, OBJECT_OTHER },
 	};
 	if (r->call.end != HTTP_ANSWERED)
 		atomic_fetch_add_explicit(&c->failed, 1, memory_order_relaxed);
 	if (r->call.end == HTTP_UNSENT)
 		return;
-	atomic_fetch_add_explicit(kinds[r->kind], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(kinds[r->kind].n, 1, memory_order_relaxed);
+	latency_add(&c->times[kinds[r->kind].kind], r->call.took_us);
 	atomic_fetch_add_explicit(&c->sent, r->body_len, memory_order_relaxed);
 	atomic_fetch_add_explicit(&c->received, r->call.answer.len, memory_order_relaxed);
 	if (r->attempts > 1)

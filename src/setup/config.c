@@ -53,6 +53,12 @@ enum rc config_add_list(struct config *c, const char *list, struct why *why)
 	return buf_failed(&c->lists) ? rc_fail(RC_NO_MEMORY, why, "out of memory") : RC_OK;
 }
 
+/* Has the option a meaning for this store and program? */
+static bool is_meant(const struct config *c, const struct option *o)
+{
+	return (!o->s3 || config_is_s3(c)) && (!o->publisher || c->publisher);
+}
+
 static bool is_generic(const char *word)
 {
 	if (!strncmp(word, "x-", 2) || !strncmp(word, "X-", 2) || !strncmp(word, "comment=", 8))
@@ -79,6 +85,8 @@ static enum rc apply_word(struct config *c, char *word, const char *only, struct
 	if (o->s3 && !config_is_s3(c))
 		return rc_fail(RC_INVALID, why, "option \"%s\" is for stores in S3 (s3://BUCKET)",
 			       o->key);
+	if (o->publisher && !c->publisher)
+		return rc_fail(RC_INVALID, why, "option \"%s\" is for evfs-publisher", o->key);
 	return option_set(c, o, equals ? equals + 1 : NULL, CONFIG_COMMAND_LINE, why);
 }
 
@@ -109,7 +117,7 @@ static enum rc apply_line(struct config *c, const struct option *o, unsigned ran
 			  const char *value, struct why *why)
 {
 	size_t i = (size_t)(o - option_table);
-	if ((o->s3 && !config_is_s3(c)) || (c->origin[i] == CONFIG_FILE && c->rank[i] < rank))
+	if (!is_meant(c, o) || (c->origin[i] == CONFIG_FILE && c->rank[i] < rank))
 		return RC_OK;
 	enum rc rc = option_set(c, o, value, CONFIG_FILE, why);
 	c->rank[i] = rank;
@@ -173,7 +181,7 @@ static enum rc apply_environment(struct config *c, struct why *why)
 		const char *name = o->env, *value = in_environment(name);
 		for (const char *const *also = o->also; !value && also && *also; also++)
 			value = in_environment(name = *also);
-		if (!value || !strcmp(o->key, "config") || (o->s3 && !config_is_s3(c)))
+		if (!value || !strcmp(o->key, "config") || !is_meant(c, o))
 			continue;
 		enum rc rc = option_set(c, o, value, CONFIG_ENVIRONMENT, why);
 		if (rc)
@@ -334,12 +342,14 @@ enum rc config_parse(struct config *c, int argc, char *const *argv, struct why *
 
 #define ALSO_INDENT "                                 "
 
-void config_help(struct buf *out)
+void config_help(bool publisher, struct buf *out)
 {
-	bool headed = false;
+	bool headed = false, publisher_headed = false;
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 		_cleanup_(buf_release) struct buf left = BUF_INIT;
+		if (o->publisher && !publisher)
+			continue;
 		buf_add_text(&left, o->key);
 		for (size_t n = 0; o->names && o->names[n]; n++)
 			buf_printf(&left, "%c%s", n ? '|' : '=', o->names[n]);
@@ -356,6 +366,9 @@ void config_help(struct buf *out)
 		if (o->s3 && !headed)
 			buf_add_text(out, "Of stores in S3:\n");
 		headed |= o->s3;
+		if (o->publisher && !publisher_headed)
+			buf_add_text(out, "Of the publisher:\n");
+		publisher_headed |= o->publisher;
 		buf_printf(out, "    %-28s %s", buf_text(&left), o->help);
 		if (o->fallback && (o->type != OPTION_FLAG || !strcmp(o->fallback, "yes")))
 			buf_printf(out, " [%s]", o->fallback);
@@ -368,6 +381,14 @@ void config_help(struct buf *out)
 		out,
 		"Each is also an environment variable: EVFS_TIMEOUT=10s, EVFS_RESTORE=yes …,\n"
 		"which goes before the other names.\n");
+}
+
+const char *config_name(const struct config *c, const char *key)
+{
+	const struct option *o = option_by_key(key);
+	unsigned i;
+	memcpy(&i, (const char *)c + o->offset, sizeof(i));
+	return o->names[i];
 }
 
 bool config_is_built_in(const struct config *c, const char *key)
@@ -420,7 +441,7 @@ void config_print(const struct config *c, struct buf *out)
 		for (size_t i = 0; i < option_count; i++) {
 			const struct option *o = &option_table[i];
 			if ((int)c->origin[i] != origin || !option_is_set(c, o) ||
-			    !strcmp(o->key, "config") || (o->s3 && !config_is_s3(c)))
+			    !strcmp(o->key, "config") || !is_meant(c, o))
 				continue;
 			if (!headed)
 				buf_printf(out, "# %s\n", origin_text[origin]);

@@ -23,7 +23,7 @@
 #include "object/object-s3.h"
 #include "store/store.h"
 
-#define CONFIG_OPTIONS_MAX 48	/* room for what the table may hold */
+#define CONFIG_OPTIONS_MAX 64	/* room for what the table may hold */
 
 #define CONFIG_POSTGRES 5	/* parts of which a ledger's address can be built */
 
@@ -36,6 +36,7 @@ struct config {
 	char *mountpoint;	/* an absolute path; NULL: not given */
 	bool foreground;	/* -f, -d */
 	bool help, version;	/* asked for: nothing else was checked */
+	bool publisher;		/* set it after config_init: the publisher's options are taken */
 
 	/* The options, by their -o keys; help texts are in the table. */
 	enum store_ack ack;
@@ -55,6 +56,17 @@ struct config {
 	char *ca;
 	bool verify, require_tls;
 	uint64_t parallel;
+	char *metrics;		/* HOST:PORT; NULL: none */
+	/* the publisher's; texts NULL: not given */
+	char *kafka, *properties, *sink, *checkpoint, *start;
+	char *default_topic, *dlq_topic;
+	enum config_shape { CONFIG_SHAPE_EVENT, CONFIG_SHAPE_WRAPPER } shape;
+	enum config_large { CONFIG_LARGE_DLQ, CONFIG_LARGE_REFERENCE } large;
+	unsigned partitioner;	/* its name: config_name(c, "partitioner") */
+	bool cloud_events, s3_reference, create_topics;
+	uint64_t partitions, replication;
+	uint64_t poll_ms, save_ms, lease_ms, flush_ms;
+	uint64_t window;
 
 	/* Private: -o lists until config_finish, and where each option's value comes from. */
 	struct buf lists;
@@ -96,13 +108,16 @@ enum rc config_add_list(struct config *c, const char *list, struct why *why) _mu
  */
 enum rc config_finish(struct config *c, struct why *why) _must_check_;
 
-/* Append the lines of the option table for --help. */
-void config_help(struct buf *out);
+/* Append the lines of the option table for --help: the publisher's too, or not. */
+void config_help(bool publisher, struct buf *out);
 /*
  * Append the configuration as a file that -o config= reads, without secrets; comments say where
  * values come from.
  */
 void config_print(const struct config *c, struct buf *out);
+
+/* The name of an option's value out of a list of names ("partitioner"). Never NULL. */
+const char *config_name(const struct config *c, const char *key);
 
 /* True where nobody named the option with this key. */
 bool config_is_built_in(const struct config *c, const char *key);

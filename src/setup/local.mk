@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libsetup.a
 	%D%/config-store.c %D%/config-store.h \
 	%D%/conninfo.c %D%/conninfo.h \
 	%D%/option.c %D%/option.h \
+	%D%/option-table.c \
 	%D%/stack.c %D%/stack.h %D%/stack-private.h \
 	%D%/stack-check.c %D%/stack-dir.c %D%/stack-reindex.c \
 	%D%/stack-s3.c %D%/stack-s3.h

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* option.c - the option table: names, types, values, their texts. */
+/* option.c - options: looked for, set, printed. The table is in option-table.c. */
 #include <config.h>
 #include "setup/option.h"
 
@@ -13,115 +13,6 @@
 #include "base/log.h"
 #include "store/store.h"
 
-static const char *const ack_names[] = {
-	[STORE_ACK_STORED] = "stored",
-	[STORE_ACK_COMMITTED] = "committed",
-	NULL,
-};
-static const char *const log_names[] = {
-	[LOG_LEVEL_ERROR] = "error",
-	[LOG_LEVEL_WARNING] = "warning",
-	[LOG_LEVEL_INFO] = "info",
-	[LOG_LEVEL_DEBUG] = "debug",
-	NULL,
-};
-
-static const char *const style_names[] = {
-	[OBJECT_S3_AUTO] = "auto",
-	[OBJECT_S3_PATH] = "path",
-	[OBJECT_S3_VIRTUAL] = "virtual",
-	NULL,
-};
-
-#define AT(member) .offset = offsetof(struct config, member)
-#define ALSO(...) .also = (const char *const[]){ __VA_ARGS__, NULL }
-
-const struct option option_table[] = {
-	{ .key = "ack", .env = "EVFS_ACK", .type = OPTION_ENUM, AT(ack),
-	  .fallback = "stored", .names = ack_names,
-	  .help = "when an append is answered: stored, or durable in the ledger" },
-	{ .key = "timeout", .env = "EVFS_TIMEOUT", .type = OPTION_DURATION, AT(timeout_ms),
-	  .fallback = "10s", .min = 100, .max = 3600000,
-	  .help = "how long storing an object, or waiting for it, may take" },
-	{ .key = "fresh", .env = "EVFS_FRESH", .type = OPTION_DURATION, AT(fresh_ms),
-	  .fallback = "1s", .min = 0, .max = 3600000,
-	  .help = "how old the answer to \"is there more?\" may be" },
-	{ .key = "gap_wait", .env = "EVFS_GAP_WAIT", .type = OPTION_DURATION, AT(gap_wait_ms),
-	  .fallback = "5s", .min = 0, .max = 86400000,
-	  .help = "indexed layout: when another writer's hole is passed" },
-	{ .key = "max_event", .env = "EVFS_MAX_EVENT", .type = OPTION_SIZE, AT(max_event),
-	  .fallback = "1M", .min = 1024, .max = 64u << 20,
-	  .help = "the largest event, as stored" },
-	{ .key = "max_threads", .env = "EVFS_MAX_THREADS", .type = OPTION_COUNT, AT(max_threads),
-	  .fallback = "64", .min = 1, .max = 1000,
-	  .help = "how many requests are served at once" },
-	{ .key = "restore", .env = "EVFS_RESTORE", .type = OPTION_FLAG, AT(restore),
-	  .fallback = "no",
-	  .help = "a whole envelope may leave the gap before it that was there" },
-	{ .key = "ro", .env = "EVFS_RO", .type = OPTION_FLAG, AT(ro),
-	  .fallback = "no",
-	  .help = "read only" },
-	{ .key = "create", .env = "EVFS_CREATE", .type = OPTION_FLAG, AT(create),
-	  .fallback = "no",
-	  .help = "make the store if there is none" },
-	{ .key = "list_streams", .env = "EVFS_LIST_STREAMS", .type = OPTION_FLAG, AT(list_streams),
-	  .fallback = "no",
-	  .help = "list events.ndjson in its directory" },
-	{ .key = "allow_other", .env = "EVFS_ALLOW_OTHER", .type = OPTION_FLAG, AT(allow_other),
-	  .fallback = "no",
-	  .help = "other users may use the mount, by its permissions" },
-	{ .key = "cache", .env = "EVFS_CACHE", .type = OPTION_PATH, AT(cache),
-	  .help = "directory of the catalogs [$XDG_CACHE_HOME/evfs or ~/.cache/evfs]" },
-	{ .key = "config", .env = "EVFS_CONFIG", .type = OPTION_PATH, AT(config),
-	  .help = "read options from a file, EVFS_TIMEOUT=10s a line" },
-	{ .key = "log", .env = "EVFS_LOG", .type = OPTION_ENUM, AT(log),
-	  .fallback = "info", .names = log_names,
-	  .help = "what is logged; -d is debug" },
-	/* stores in S3 */
-	{ .key = "ledger", .env = "EVFS_LEDGER", ALSO("POSTGRES_URL"), .type = OPTION_TEXT,
-	  AT(ledger), .s3 = true,
-	  .help = "the database: postgresql://... or host=... dbname=..." },
-	{ .key = "schema", .env = "EVFS_SCHEMA", .type = OPTION_TEXT, AT(schema), .s3 = true,
-	  .fallback = "evfs",
-	  .help = "the schema of evfs's tables in it" },
-	{ .key = "bucket", .env = "EVFS_BUCKET", ALSO("EVENT_STORE_BUCKET"), .type = OPTION_TEXT,
-	  AT(default_bucket), .s3 = true,
-	  .help = "the bucket where STORE is s3:// alone" },
-	{ .key = "endpoint", .env = "EVFS_ENDPOINT",
-	  ALSO("MINIO_ENDPOINT_URL", "MINIO_PORT_HOST", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-	  .type = OPTION_TEXT, AT(endpoint), .s3 = true,
-	  .help = "the S3 server: http[s]://HOST[:PORT] [Amazon's]" },
-	{ .key = "access_key", .env = "EVFS_ACCESS_KEY", ALSO("MINIO_ACCESS_KEY"),
-	  .type = OPTION_TEXT, AT(access_key), .s3 = true,
-	  .help = "who asks; with secret_key, before what AWS tools use" },
-	{ .key = "secret_key", .env = "EVFS_SECRET_KEY", ALSO("MINIO_SECRET_KEY"),
-	  .type = OPTION_TEXT, AT(secret_key), .s3 = true, .secret = true,
-	  .help = "its secret; from environment or file only" },
-	{ .key = "region", .env = "EVFS_REGION", ALSO("AWS_REGION", "AWS_DEFAULT_REGION"),
-	  .type = OPTION_TEXT, AT(region), .s3 = true,
-	  .help = "the bucket's region [us-east-1]" },
-	{ .key = "profile", .env = "EVFS_PROFILE", ALSO("AWS_PROFILE"), .type = OPTION_TEXT,
-	  AT(profile), .s3 = true,
-	  .help = "the part of ~/.aws/credentials to use [default]" },
-	{ .key = "addressing", .env = "EVFS_ADDRESSING", ALSO("EVENT_STORE_S3_ADDRESSING_STYLE"),
-	  .type = OPTION_ENUM, AT(addressing), .s3 = true, .fallback = "auto",
-	  .names = style_names,
-	  .help = "where the bucket stands in an address" },
-	{ .key = "ca", .env = "EVFS_CA", ALSO("MINIO_SSL_CA_BUNDLE", "AWS_CA_BUNDLE"),
-	  .type = OPTION_PATH, AT(ca), .s3 = true,
-	  .help = "certificates to trust [the system's]" },
-	{ .key = "verify", .env = "EVFS_VERIFY", ALSO("MINIO_SSL_VERIFY", "EVENT_STORE_SSL_VERIFY"),
-	  .type = OPTION_FLAG, AT(verify), .s3 = true, .fallback = "yes",
-	  .help = "check the S3 server's certificate" },
-	{ .key = "require_tls", .env = "EVFS_REQUIRE_TLS", ALSO("EVENT_STORE_REQUIRE_TLS"),
-	  .type = OPTION_FLAG, AT(require_tls), .s3 = true, .fallback = "no",
-	  .help = "refuse an endpoint without TLS" },
-	{ .key = "parallel", .env = "EVFS_PARALLEL", .type = OPTION_COUNT, AT(parallel), .s3 = true,
-	  .fallback = "64", .min = 1, .max = 1000,
-	  .help = "how many connections to the S3 server at most" },
-};
-const size_t option_count = ARRAY_SIZE(option_table);
-_Static_assert(ARRAY_SIZE(option_table) <= CONFIG_OPTIONS_MAX, "the table outgrew struct config");
 static void *field(struct config *c, const struct option *o)
 {
 	return (char *)c + o->offset;
@@ -195,10 +86,10 @@ const char *option_nearest(const char *word, const char *const *candidates, size
 
 enum rc option_unknown(const char *word, bool env, struct why *why)
 {
-	const char *known[ARRAY_SIZE(option_table)];
+	const char *known[CONFIG_OPTIONS_MAX];
 	for (size_t i = 0; i < option_count; i++)
 		known[i] = env ? option_table[i].env : option_table[i].key;
-	const char *nearest = option_nearest(word, known, ARRAY_SIZE(known));
+	const char *nearest = option_nearest(word, known, option_count);
 	if (nearest)
 		return rc_fail(RC_INVALID, why,
 			       "unknown option \"%.64s\"; the nearest known one is \"%s\"", word,
@@ -463,9 +354,6 @@ enum rc option_set(struct config *c, const struct option *o, const char *text,
 	c->origin[o - option_table] = origin;
 	return RC_OK;
 }
-_Static_assert(sizeof(enum store_ack) == sizeof(unsigned), "see OPTION_ENUM");
-_Static_assert(sizeof(enum log_level) == sizeof(unsigned), "see OPTION_ENUM");
-_Static_assert(sizeof(enum object_s3_style) == sizeof(unsigned), "see OPTION_ENUM");
 bool option_is_set(const struct config *c, const struct option *o)
 {
 	return (o->type != OPTION_PATH && o->type != OPTION_TEXT) ||

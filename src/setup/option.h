@@ -31,6 +31,8 @@ struct option {
 	enum option_type type;
 	/* Of stores in S3 alone; others refuse it as -o, and pass it over elsewhere. */
 	bool s3;
+	/* Of evfs-publisher alone, in the same way. */
+	bool publisher;
 	bool secret;		/* not as -o, never printed */
 	size_t offset;		/* in struct config */
 	const char *fallback;	/* NULL: none */

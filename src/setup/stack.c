@@ -130,7 +130,8 @@ static enum rc assemble(struct store **out, const struct config *c, struct stack
 		.ack = c->ack,
 		.restore = c->restore,
 		.born = p->born,
-		.background = use == STACK_SERVE,
+		.background = use == STACK_SERVE || use == STACK_FOLLOW,
+		.follows = use == STACK_FOLLOW,
 		.read_only = *read_only ? read_only : NULL,
 		.catalog = catalog,
 	};

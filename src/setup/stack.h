@@ -17,6 +17,7 @@
 
 enum stack_use {
 	STACK_SERVE,	/* a mount: with background threads */
+	STACK_FOLLOW,	/* a publisher: the same, without a sweeper until it is wanted (store_tend) */
 	STACK_ONCE,	/* a tool that does one thing and ends */
 	STACK_LOOK,	/* one that only reads */
 };

@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/store-append.c \
 	%D%/store-deliver.c \
 	%D%/store-group.c \
+	%D%/store-metrics.c %D%/store-metrics.h \
 	%D%/store-queue.c \
 	%D%/store-seed.c \
 	%D%/store-settle.c \
@@ -26,6 +27,14 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/layout.c %D%/layout.h %D%/layout-private.h \
 	%D%/layout-indexed.c \
 	%D%/layout-native.c \
+	%D%/checkpoint.c %D%/checkpoint.h \
+	%D%/tail-count.c %D%/tail-count.h \
+	%D%/tail-lease.c %D%/tail-lease.h \
+	%D%/tail.c %D%/tail.h %D%/tail-private.h \
+	%D%/tail-held.c \
+	%D%/tail-native.c \
+	%D%/tail-queue.c \
+	%D%/tail-walk.c \
 	%D%/view.c %D%/view.h %D%/view-private.h \
 	%D%/view-ahead.c \
 	%D%/view-body.c \

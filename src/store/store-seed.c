@@ -21,6 +21,7 @@
 #include "base/failpoint.h"
 #include "event/draft.h"
 #include "event/event.h"
+#include "store/checkpoint.h"
 
 #define GET_BATCH 64		/* objects read at once */
 #define TRIES 3
@@ -243,11 +244,27 @@ static uint64_t still_to_wait(struct store *s, const struct ledger_state *state)
 	return until > now ? until - now : 0;
 }
 
+/*
+ * No publisher's pass under way can move its checkpoint any more, and what is recorded from now on lies behind all of them. The later of
+ * two clocks says which checkpoint is of the future: a ledger's that was put back may be behind.
+ */
+static enum rc raise_floor(struct store *s, const struct ledger_state *state, int64_t *floor_us, struct why *why)
+{
+	int64_t latest_us = 0, now_us = clock_wall_us();
+	enum rc rc = checkpoint_touch_all(s->objects, now_us > state->now_us ? now_us : state->now_us, &latest_us, why);
+	*floor_us = latest_us && latest_us >= state->floor_us ? latest_us + 1 : state->floor_us;
+	return rc;
+}
+
 /* asked: this is the ledger of before, and somebody wants it seeded anew. */
 static enum rc write_down(struct store *s, const struct ledger_state *state, bool asked, struct why *why)
 {
 	struct layout_seeding bucket;
+	int64_t floor_us = 0;
 	enum rc rc = sync_objects(s, why);
+	if (rc == RC_OK)
+		rc = raise_floor(s, state, &floor_us, why);
+	FAILPOINT("store-seed-checkpoints-written");
 	if (rc == RC_OK)
 		rc = layout_read_seeding(s->objects, &bucket, why);
 	if (rc != RC_OK)
@@ -269,7 +286,7 @@ static enum rc write_down(struct store *s, const struct ledger_state *state, boo
 			return rc;
 	}
 	FAILPOINT("store-seed-bucket-written");
-	rc = ledger_seed(s->ledger, state->identity, number, other_line, state->floor_us, why);
+	rc = ledger_seed(s->ledger, state->identity, number, other_line, floor_us, why);
 	if (rc != RC_OK)
 		return rc;
 	STORE_COUNT(s, seedings, 1);

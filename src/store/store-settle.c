@@ -17,8 +17,15 @@
 
 #define SETTLE_BATCH 500	/* rows in one ledger transaction: appends wait for it */
 #define SETTLE_QUEUE_MAX 100000	/* what is beyond is left to the sweeper */
-#define SETTLE_DELAY_MS 500	/* a sync for each event would cost more than the events */
-#define SETTLE_SHARE 9		/* syncing takes at most a tenth of the time */
+/*
+ * What is not settled is not published, so it is not put off for long. A sync for each event would cost more than the events: syncing
+ * and settling take at most a tenth of the time. A server has nothing to sync.
+ */
+#define SETTLE_SERVER_MS 50
+#define SETTLE_DISK_MS 100
+#define SETTLE_SHARE 9
+#define SETTLE_FREE_US 200	/* a sync that takes no longer had nothing to do */
+#define SETTLE_GATHER_MS 10	/* for what comes along with the first one */
 
 void store_settle_add(struct store *s, int64_t stream, uint64_t number, const char *event_id)
 {
@@ -59,7 +66,8 @@ static void settle_batch(struct store *s, struct settle_ref *refs, size_t n)
 	}
 }
 
-void store_settle_flush(struct store *s)
+/* How long the sync took. */
+static uint64_t flush(struct store *s)
 {
 	struct store_settle *t = &s->settle;
 
@@ -70,13 +78,15 @@ void store_settle_flush(struct store *s)
 	pthread_mutex_unlock(&t->lock);
 	if (!n) {
 		free(refs);
-		return;
+		return 0;
 	}
 
 	struct why why = { "" };
 	STORE_COUNT(s, syncs, 1);
 	FAILPOINT("store-settle-before-sync");
+	uint64_t began_us = clock_boot_us();
 	enum rc rc = object_sync(s->objects, &why);
+	uint64_t took_us = clock_boot_us() - began_us;
 	store_saw_objects(s, rc, &why);
 	FAILPOINT("store-settle-after-sync");
 	if (rc == RC_OK)
@@ -84,6 +94,12 @@ void store_settle_flush(struct store *s)
 	for (size_t i = 0; i < n; i++)
 		free(refs[i].event_id);
 	free(refs);
+	return took_us;
+}
+
+void store_settle_flush(struct store *s)
+{
+	(void)flush(s);
 }
 
 /* Wait until ms are over or the end is called; true at the end. */
@@ -100,19 +116,20 @@ static void *settle_main(void *arg)
 {
 	struct store *s = arg;
 	struct store_settle *t = &s->settle;
-	uint64_t delay = SETTLE_DELAY_MS;
+	uint64_t next_ms = 0;
 
 	for (bool last = false; !last; ) {
 		pthread_mutex_lock(&t->lock);
 		while (!t->n && !t->stop)
 			pthread_cond_wait(&t->more, &t->lock);
-		last = pause_locked(t, delay);
+		uint64_t began = clock_boot_ms();
+		last = pause_locked(t, next_ms > began + SETTLE_GATHER_MS ? next_ms - began : SETTLE_GATHER_MS);
 		pthread_mutex_unlock(&t->lock);
 
-		uint64_t began = clock_boot_ms();
-		store_settle_flush(s);
-		uint64_t took = clock_boot_ms() - began;
-		delay = took * SETTLE_SHARE > SETTLE_DELAY_MS ? took * SETTLE_SHARE : SETTLE_DELAY_MS;
+		began = clock_boot_ms();
+		uint64_t least = flush(s) <= SETTLE_FREE_US ? SETTLE_SERVER_MS : SETTLE_DISK_MS;
+		uint64_t ended = clock_boot_ms(), rest = (ended - began) * SETTLE_SHARE;
+		next_ms = ended + (rest > least ? rest : least);
 	}
 	return NULL;
 }

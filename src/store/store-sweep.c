@@ -195,6 +195,7 @@ static void *sweep_main(void *arg)
 
 enum rc store_sweep_start(struct store *s, struct why *why)
 {
+	s->sweeper.stop = false;
 	int failed = pthread_create(&s->sweeper.thread, NULL, sweep_main, s);
 	if (failed)
 		return rc_fail(RC_NO_MEMORY, why, "cannot start a thread: %s", strerror(failed));
@@ -213,4 +214,14 @@ void store_sweep_stop(struct store *s)
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	w->running = false;
+}
+
+enum rc store_tend(struct store *s, bool on, struct why *why)
+{
+	if (!s->ledger || s->read_only || !s->options.follows || s->sweeper.running == on)
+		return RC_OK;
+	if (on)
+		return store_sweep_start(s, why);
+	store_sweep_stop(s);
+	return RC_OK;
 }

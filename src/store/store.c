@@ -102,7 +102,7 @@ static enum rc start(struct store *s, struct why *why)
 	rc = store_settle_start(s, why);
 	if (rc == RC_OK)
 		rc = store_queue_start(s, why);
-	return rc == RC_OK ? store_sweep_start(s, why) : rc;
+	return rc == RC_OK && !s->options.follows ? store_sweep_start(s, why) : rc;
 }
 
 enum rc store_new(struct store **out, struct object_store *objects, struct ledger *ledger, const struct layout_store *info,
@@ -248,6 +248,11 @@ struct view *store_view(struct store *s, struct why *why)
 const struct store_options *store_options(const struct store *s)
 {
 	return &s->options;
+}
+
+struct object_store *store_objects(struct store *s)
+{
+	return s->objects;
 }
 
 void store_health(struct store *s, struct store_health *out)

@@ -34,6 +34,7 @@ struct store_options {
 	bool restore;		/* a draft's number may leave the gap that was there */
 	bool born;		/* its store.json was written just now: no PUT for it can be under way, a seeding need not wait */
 	bool background;	/* false: no sweeper (one-shot programs); what this process stored is settled at store_free */
+	bool follows;		/* with background: no sweeper until store_tend; for who only reads what others append */
 	const char *read_only;	/* not NULL: why nothing may be appended */
 	const char *catalog;	/* the catalog's file; NULL: in memory */
 };
@@ -83,6 +84,11 @@ enum rc store_flush(struct store *s, const char *type, const char *id, struct wh
 
 /* Deliver now whatever is pending and can be claimed; all: also what dead processes hold. *n_r: delivered. For tools and tests. */
 enum rc store_sweep(struct store *s, bool all, size_t *n_r, struct why *why) _must_check_;
+/*
+ * Of a store that `follows`: let a sweeper run, which stores what its writers left and seeds the ledger if it must be; or end it, once
+ * it is done with what it does. It asks the ledger now and then. RC_OK where it is as wanted.
+ */
+enum rc store_tend(struct store *s, bool on, struct why *why) _must_check_;
 /* Bring the ledger to the point where the whole store is seeded, waiting as the protocol says. progress may be NULL. */
 enum rc store_seed(struct store *s, void (*progress)(void *arg, uint64_t streams), void *arg, struct why *why) _must_check_;
 
@@ -128,6 +134,8 @@ struct store_counts {
 void store_counts(struct store *s, struct store_counts *out);
 
 const struct store_options *store_options(const struct store *s);
+/* For what is kept beside the events (store/checkpoint.h). The store's. */
+struct object_store *store_objects(struct store *s);
 
 /* A decision that the operator should see: a dropped event, a re-seed, a contradiction. Called from any thread; set before use. */
 typedef void store_notice_fn(void *arg, const char *type, const char *id, enum rc rc, const char *text);

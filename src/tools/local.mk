@@ -8,6 +8,9 @@ noinst_LIBRARIES += %D%/libtools.a
 	%D%/verb-doctor.c \
 	%D%/verb-init.c \
 	%D%/verb-ls.c \
+	%D%/verb-publisher.c %D%/verb-publisher.h \
+	%D%/verb-publisher-replay.c \
+	%D%/verb-publisher-rewind.c \
 	%D%/verb-read.c \
 	%D%/verb-reindex.c \
 	%D%/verb-status.c \
@@ -17,5 +20,6 @@ noinst_LIBRARIES += %D%/libtools.a
 
 bin_PROGRAMS += evfsctl
 evfsctl_SOURCES = %D%/main.c
-evfsctl_LDADD = %D%/libtools.a src/setup/libsetup.a src/store/libstore.a src/ledger/libledger.a \
-	src/object/libobject.a src/event/libevent.a src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS)
+evfsctl_LDADD = %D%/libtools.a src/publisher/libpublisher.a src/setup/libsetup.a src/store/libstore.a src/sink/libsink.a \
+	src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/monitor/libmonitor.a src/base/libbase.a \
+	$(KAFKA_LIBS) $(MICROHTTPD_LIBS) $(LEDGER_LIBS) $(OBJECT_LIBS)

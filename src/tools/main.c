@@ -18,7 +18,7 @@
 static const struct verb *const verbs[] = {
 	&verb_init, &verb_append, &verb_read,	&verb_tail,
 	&verb_ls,   &verb_verify, &verb_reindex, &verb_doctor,
-	&verb_status_store,
+	&verb_status_store, &verb_publisher,
 };
 
 static void print_help(FILE *f)
@@ -26,7 +26,7 @@ static void print_help(FILE *f)
 	fputs("usage: evfsctl VERB STORE [ARGS]\n\n", f);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
 		const char *help = verbs[i]->help;
-		fprintf(f, "    %-8s %.*s\n", verbs[i]->name, (int)strcspn(help, "\n"), help);
+		fprintf(f, "    %-9s %.*s\n", verbs[i]->name, (int)strcspn(help, "\n"), help);
 	}
 	fputs("\nSTORE is a directory or s3://BUCKET[/PREFIX].\n"
 	      "Streams are written as in the mount: Order/o-42.\n"

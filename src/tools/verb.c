@@ -89,7 +89,7 @@ static void print_help(const struct verb *v)
 		printf("    %-12s %-8s %s\n", o->name, o->arg ? o->arg : "", o->help);
 	if (v->has_json)
 		printf("    %-12s %-8s %s\n", "--json", "", "answer in JSON, an object a line");
-	config_help(&options);
+	config_help(v->publisher, &options);
 	printf("\n-o LIST takes of these what concerns the verb, separated by commas:\n%s",
 	       buf_text(&options));
 }
@@ -200,6 +200,7 @@ enum verb_status verb_main(const struct verb *verb, int argc, char *const *argv)
 	enum rc rc = config_init(&call.config, &why);
 	if (rc)
 		return verb_fail(&call, rc, &why);
+	call.config.publisher = verb->publisher;
 	enum verb_status status = parse_words(&call, argc, argv);
 	if (status)
 		return status;

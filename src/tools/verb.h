@@ -51,12 +51,13 @@ struct verb {
 	const struct verb_option *options;	/* beside --json, -o, --help */
 	bool has_json;
 	bool only_looks;		/* appends nothing */
+	bool publisher;			/* takes the publisher's options, too */
 	enum verb_status (*run)(struct verb_call *call);
 };
 
 /* All verbs. */
 extern const struct verb verb_init, verb_append, verb_read, verb_tail, verb_ls, verb_verify, verb_reindex;
-extern const struct verb verb_doctor, verb_status_store;
+extern const struct verb verb_doctor, verb_status_store, verb_publisher;
 
 /* The one place where a result becomes an exit status. */
 enum verb_status verb_status(enum rc rc);

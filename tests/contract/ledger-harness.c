@@ -29,6 +29,11 @@ static int64_t wall(void)
 
 static struct pg_server server;
 
+struct pg_server *ledger_server(void)
+{
+	return &server;
+}
+
 bool ledger_is_there(void)
 {
 	return pg_server_is_there();

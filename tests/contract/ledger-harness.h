@@ -25,6 +25,11 @@ bool ledger_is_there(void);
 int ledger_backends(void); /* 0: the ledger itself, 1: wrapped by ledger_fault */
 bool ledger_can_be_alone(void);
 TCase *ledger_reseed_cases(void);
+TCase *ledger_horizon_cases(void);
+TCase *ledger_order_cases(void);
+#ifdef TEST_PG
+struct pg_server *ledger_server(void);
+#endif
 
 /* An empty ledger, seeded; complete unless `young`. */
 void open_ledger(int i, bool young);

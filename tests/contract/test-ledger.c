@@ -449,6 +449,8 @@ int main(void)
 	tcase_add_test(tc, an_uncertain_append_did_happen);
 	suite_add_tcase(suite, tc);
 	suite_add_tcase(suite, ledger_reseed_cases());
+	suite_add_tcase(suite, ledger_horizon_cases());
+	suite_add_tcase(suite, ledger_order_cases());
 	SRunner *sr = srunner_create(suite);
 	srunner_run_all(sr, CK_ENV);
 	int failed = srunner_ntests_failed(sr);

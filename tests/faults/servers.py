@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A test's own MinIO and PostgreSQL (tests/services/one), with the fault proxy before them; and what MinIO holds, read without evfs."""
+"""A test's own MinIO, PostgreSQL and Kafka (tests/services/one), with the fault proxy before them; and what MinIO holds, read without evfs."""
 import datetime
 import glob
 import hashlib
@@ -138,6 +138,10 @@ class Server:
     def signal(self, number):
         os.kill(self.pid(), number)
 
+    def stall(self, stalled):
+        """It is there and answers nothing."""
+        self.signal(signal.SIGSTOP if stalled else signal.SIGCONT)
+
 
 def stop_below(folder):
     """Servers that belong to a process which was killed."""
@@ -147,9 +151,9 @@ def stop_below(folder):
 
 
 class Servers:
-    """with Servers(build, folder, seed) as s: both run, and proxies to them."""
+    """with Servers(build, folder, seed) as s: both run, and proxies to them; with kafka=True a broker, too, s.kafka at s.kafka_address."""
 
-    def __init__(self, build, folder, seed=1, name="servers"):
+    def __init__(self, build, folder, seed=1, name="servers", kafka=False):
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder, exist_ok=True)
         os.chmod(folder, 0o711)  # PostgreSQL's own user has to pass
@@ -158,24 +162,28 @@ class Servers:
         self.owner = os.getpid()
         self.minio = Server("minio", self.folder + "/minio")
         self.postgres = Server("postgres", self.folder + "/postgres")
+        self.kafka = Server("kafka", self.folder + "/kafka") if kafka else None
+        self.all = [s for s in (self.kafka, self.minio, self.postgres) if s]
         self.clients = {}
 
     def __enter__(self):
         try:
-            self.minio.begin()
-            self.postgres.begin()
-            self.minio.ready()
-            self.postgres.ready()
+            for server in self.all:
+                server.begin()
+            for server in self.all:
+                server.ready()
         except BaseException:
             self.__exit__()
             raise
         self.s3_address = self.address(self.minio.env["EVFS_S3_ENDPOINT"])
         self.pg_address = self.address(self.postgres.env["EVFS_PG_URL"])
+        if self.kafka:
+            self.kafka_address = self.kafka.env["EVFS_KAFKA"]
         return self
 
     def __exit__(self, *exception):
         if os.getpid() == self.owner:
-            for server in (self.minio, self.postgres):
+            for server in self.all:
                 server.stop("--remove")
 
     @staticmethod
@@ -255,4 +263,4 @@ class Servers:
     # ---- a server that does not answer
 
     def stall_s3(self, stalled):
-        self.minio.signal(signal.SIGSTOP if stalled else signal.SIGCONT)
+        self.minio.stall(stalled)

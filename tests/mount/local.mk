@@ -10,3 +10,6 @@ EXTRA_DIST += %D%/test-s3-cost
 repair_tests = %D%/test-reindex %D%/test-s3-reindex %D%/test-s3-backup
 TESTS += $(repair_tests)
 EXTRA_DIST += $(repair_tests)
+metrics_tests = %D%/test-metrics %D%/test-s3-metrics
+TESTS += $(metrics_tests)
+EXTRA_DIST += $(metrics_tests) %D%/exposition.py

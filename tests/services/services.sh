@@ -9,6 +9,7 @@
 #
 #	service_start minio HOME [TLS]		service_start postgres HOME
 #	service_start versitygw HOME [TLS [DATA-HOME]]	TLS: a name out of tls_make
+#	service_start kafka HOME		kafka.sh
 #	service_stop HOME [SIGNAL]		waits until it is gone
 #	service_remove HOME			stops it, and removes all of it but the log
 #	tls_make DIR				DIR/ca.pem, and DIR/{good,wrong-host,expired}/{cert,key}.pem
@@ -28,6 +29,9 @@ declare -A module=(
 
 service_say() { echo "services: $*" >&2; }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# shellcheck source=tests/services/kafka.sh
+. "$services_source/tests/services/kafka.sh"
 
 # --- programs ---
 find_go() {
@@ -148,18 +152,18 @@ free_port() {
 	return 1
 }
 
-# The home's port; another one if somebody has taken it meanwhile.
-home_port() {
-	local port
-	port=$(cat "$1/port" 2>/dev/null)
+# The home's port, or the one that is called NAME; another one if somebody has taken it meanwhile.
+home_port() {	# HOME [NAME]
+	local port file=$1/${2:-port}
+	port=$(cat "$file" 2>/dev/null)
 	# One that was killed is a zombie while its last threads still listen.
-	for _ in {1..100}; do
+	for _ in {1..500}; do
 		[ -n "$port" ] && is_listening "$port" || break
 		sleep 0.02
 	done
 	if [ -z "$port" ] || is_listening "$port"; then
 		port=$(free_port) || return 1
-		echo "$port" >"$1/port"
+		echo "$port" >"$file"
 	fi
 	echo "$port"
 }
@@ -385,6 +389,7 @@ pg_initdb() {
 	cat >>"$where/cluster/postgresql.conf" <<-END
 		unix_socket_directories = ''
 		max_connections = 200
+		max_prepared_transactions = 20
 		# As it is by default, and durable: fsync, full_page_writes, synchronous_commit.
 		log_line_prefix = '%m [%p] %q%u %a '
 		ssl = on
@@ -449,7 +454,7 @@ service_start() {
 	[ "$kind" != postgres ] || chmod 711 "$home"	# its own user has to pass
 	! is_up "$home" || return 0
 	case $kind in
-	minio | versitygw | postgres) "${kind}_start" "$home" "$@" ;;
+	minio | versitygw | postgres | kafka) "${kind}_start" "$home" "$@" ;;
 	*) service_say "no such service: $kind"; return 2 ;;
 	esac
 }

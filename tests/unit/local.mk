@@ -159,3 +159,42 @@ TESTS += %D%/test-ledger-pg
 %C%_test_ledger_pg_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(PQ_CFLAGS)
 %C%_test_ledger_pg_LDADD = src/ledger/libledger.a src/event/libevent.a src/base/libbase.a $(LEDGER_LIBS) $(OBJECT_LIBS) $(CHECK_LIBS)
 endif
+
+# what is sent for an event
+if HAVE_CHECK
+check_PROGRAMS += %D%/test-route
+TESTS += %D%/test-route
+%C%_test_route_SOURCES = %D%/test-route.c
+%C%_test_route_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS_DEFAULT='"$(abs_top_srcdir)/../shared/vectors"'
+%C%_test_route_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_route_LDADD = src/publisher/libpublisher.a src/event/libevent.a src/base/libbase.a $(CHECK_LIBS)
+endif
+
+# metrics, and what is told of them over HTTP
+if HAVE_CHECK
+monitor_units = %D%/test-metrics %D%/test-monitor
+check_PROGRAMS += $(monitor_units)
+TESTS += $(monitor_units)
+%C%_test_metrics_SOURCES = %D%/test-metrics.c
+%C%_test_metrics_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_metrics_LDADD = src/monitor/libmonitor.a src/base/libbase.a $(CHECK_LIBS) $(CRYPTO_LIBS)
+%C%_test_monitor_SOURCES = %D%/test-monitor.c
+%C%_test_monitor_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CURL_CFLAGS)
+%C%_test_monitor_LDADD = src/monitor/libmonitor.a src/base/libbase.a $(MICROHTTPD_LIBS) $(CURL_LIBS) $(CHECK_LIBS) $(CRYPTO_LIBS)
+endif
+
+# what a publisher reads of a store, and how far it came
+if HAVE_CHECK
+tail_units = %D%/test-checkpoint %D%/test-tail
+check_PROGRAMS += $(tail_units)
+TESTS += $(tail_units)
+tail_ldadd = src/store/libstore.a src/ledger/libledger.a src/object/libobject.a src/event/libevent.a src/base/libbase.a \
+	$(LEDGER_LIBS) $(OBJECT_LIBS) $(CHECK_LIBS)
+%C%_test_checkpoint_SOURCES = %D%/test-checkpoint.c
+%C%_test_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS_DEFAULT='"$(abs_top_srcdir)/../shared/vectors"'
+%C%_test_checkpoint_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_checkpoint_LDADD = $(tail_ldadd)
+%C%_test_tail_SOURCES = %D%/test-tail.c
+%C%_test_tail_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+%C%_test_tail_LDADD = $(tail_ldadd)
+endif

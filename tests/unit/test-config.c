@@ -32,7 +32,8 @@ static void begin(void)
 		"MINIO_SSL_CA_BUNDLE", "AWS_CA_BUNDLE", "MINIO_SSL_VERIFY", "EVENT_STORE_SSL_VERIFY",
 		"EVENT_STORE_REQUIRE_TLS", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_PORT_HOST",
 		"POSTGRES_USER",  "POSTGRES_PASSWORD", "POSTGRES_DB",	   "PGHOST",
-		"PGHOSTADDR",	  "PGSERVICE",	       "PGDATABASE"
+		"PGHOSTADDR",	  "PGSERVICE",	       "PGDATABASE", "EVFS_METRICS", "EVFS_KAFKA",
+		"EVFS_POLL"
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unsetenv(names[i]);
@@ -540,7 +541,7 @@ START_TEST(help_is_asked_for_before_anything_is_checked)
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	ck_assert_int_eq(parse(help), RC_OK);
 	ck_assert(c.help);
-	config_help(&text);
+	config_help(false, &text);
 	ck_assert_ptr_nonnull(strstr(text.data, "ack=stored|committed"));
 	ck_assert_ptr_nonnull(strstr(text.data, "[10s]"));
 }
@@ -569,6 +570,34 @@ START_TEST(what_is_printed_reads_back_the_same)
 	ck_assert_str_eq(c.cache, "/a \"$b");
 	config_print(&c, &second);
 	ck_assert_ptr_nonnull(strstr(second.data, "# from the file\n"));
+}
+END_TEST
+
+START_TEST(the_publishers_options_are_the_publishers)
+{
+	setenv("KAFKA_BOOTSTRAP_SERVERS", "b:9092", 1);
+	setenv("EVENT_PUBLISHER_POLL_INTERVAL", "3", 1);
+	ck_assert_int_eq(PARSE(WORD("-o"), WORD("partitions=5")), RC_INVALID);
+	ck_assert_str_eq(why.text, "option \"partitions\" is for evfs-publisher");
+	end();
+	ck_assert_msg(PARSE(WORD("-f")) == RC_OK, "%s", why.text);
+	ck_assert_ptr_null(c.kafka);
+	end();
+
+	ck_assert_int_eq(config_init(&c, &why), RC_OK);
+	c.publisher = true;
+	ck_assert_int_eq(config_set_store(&c, "/s", &why), RC_OK);
+	ck_assert_int_eq(config_add_list(&c, "partitions=5,shape=wrapper,partitioner=murmur2", &why), RC_OK);
+	ck_assert_msg(config_finish(&c, &why) == RC_OK, "%s", why.text);
+	ck_assert_str_eq(c.kafka, "b:9092");
+	ck_assert_uint_eq(c.poll_ms, 3000);
+	ck_assert_uint_eq(c.partitions, 5);
+	ck_assert_uint_eq(c.replication, 1);
+	ck_assert_int_eq(c.shape, CONFIG_SHAPE_WRAPPER);
+	ck_assert_str_eq(config_name(&c, "partitioner"), "murmur2");
+	ck_assert_str_eq(c.checkpoint, "checkpoints/event_publisher.json");
+	unsetenv("KAFKA_BOOTSTRAP_SERVERS");
+	unsetenv("EVENT_PUBLISHER_POLL_INTERVAL");
 }
 END_TEST
 
@@ -618,6 +647,7 @@ int main(void)
 	tcase_add_test(t, dots_are_resolved_while_they_can_be);
 	tcase_add_test(t, help_is_asked_for_before_anything_is_checked);
 	tcase_add_test(t, what_is_printed_reads_back_the_same);
+	tcase_add_test(t, the_publishers_options_are_the_publishers);
 	tcase_add_test(t, without_a_home_there_is_no_cache);
 	suite_add_tcase(suite, t);
 

@@ -306,6 +306,69 @@ START_TEST(two_processes_number_one_stream)
 }
 END_TEST
 
+/* ---- leases, which came later than the other tables ---- */
+
+static int number_of(const char *sql)
+{
+	sqlite3 *db = NULL;
+	sqlite3_stmt *q = NULL;
+	ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, sql, -1, &q, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(q), SQLITE_ROW);
+	int n = sqlite3_column_int(q, 0);
+	sqlite3_finalize(q);
+	sqlite3_close(db);
+	return n;
+}
+
+static bool no_row(void *arg, const struct ledger_row *row)
+{
+	(void)arg;
+	(void)row;
+	return false;
+}
+
+static bool take_lease(struct ledger *l, const char *token)
+{
+	struct ledger_horizon h = { .lease = "publisher", .token = token, .lease_ms = 60000 };
+	struct ledger_query q = { .what = LEDGER_TIME, .to_us = INT64_MAX, .horizon = &h };
+	struct why why = { "" };
+	enum rc rc = ledger_read(l, &q, no_row, NULL, NULL, &why);
+	ck_assert_msg(rc == RC_OK, "%s: %s", rc_name(rc), why.text);
+	return h.leased;
+}
+
+#define LEASES "SELECT count(*) FROM sqlite_master WHERE name = 'leases'"
+
+START_TEST(a_ledger_gets_its_leases_when_they_are_first_needed)
+{
+	make_old();
+	/* one that has no look: as an older program, it knows nothing of leases */
+	struct process older = begin();
+	ck_ok(append(&older, 'b'));
+	ck_assert_int_eq(number_of(LEASES), 0);
+	_cleanup_(ledger_freep) struct ledger *one = NULL, *two = NULL;
+	ck_assert_int_eq(ledger_sqlite_open(&one, path, UUID, NULL), RC_OK);
+	ck_assert_int_eq(ledger_sqlite_open(&two, path, UUID, NULL), RC_OK);
+	struct ledger_horizon h = { .wait_ms = 0 };
+	struct ledger_query q = { .what = LEDGER_TIME, .to_us = INT64_MAX, .horizon = &h };
+	ck_assert_int_eq(ledger_read(one, &q, no_row, NULL, NULL, NULL), RC_OK);
+	ck_assert_int_eq(number_of(LEASES), 0);
+	ck_assert(take_lease(one, "a"));
+	ck_assert(!take_lease(two, "b"));
+	ck_assert_int_eq(number_of(LEASES), 1);
+	ck_assert_int_eq(number_of("PRAGMA user_version"), 1);
+	ck_ok(append(&older, 'c'));
+	ck_not_fenced(&older);
+	end(&older, true);
+	older = begin();
+	ck_ok(append(&older, 'd'));
+	ck_not_fenced(&older);
+	end(&older, true);
+	ck_assert(take_lease(one, "a"));
+}
+END_TEST
+
 START_TEST(a_removed_ledger_is_waited_for)
 {
 	make_old();
@@ -612,6 +675,7 @@ static Suite *ledger_sqlite_suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, two_processes_number_one_stream);
+	tcase_add_test(tc, a_ledger_gets_its_leases_when_they_are_first_needed);
 	tcase_add_test(tc, a_removed_ledger_is_waited_for);
 	tcase_add_test(tc, only_the_main_file_is_removed);
 	tcase_add_test(tc, a_moved_away_directory_comes_back);

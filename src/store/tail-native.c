@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tail-native.c - the ledger's time line, read page by page up to the horizon, and the streams that wait, by number (design.md 8,
+ * model/native_tail.py).
+ *
+ * The place in the time line is (recorded, stream, number): all up to it was read, but for what the held streams have from their
+ * `next` on. Once the horizon is reached it is the horizon: what is recorded before it is behind.
+ *
+ * A look is of one seeding. Any other page counts once the ledger said after it that the seeding is still that one: streams that wait for
+ * their re-seed are passed over by the ledger, and what they hold would be missed, or come out of order.
+ */
+#include "config.h"
+#include "store/tail-private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define PAGE 1000		/* rows of one question */
+#define LENGTH 4096		/* events in memory, about */
+#define LEASE_MS 4000
+#define WAIT_MS 1000		/* for those who are appending; the look is repeated anyway */
+#define RETRY_MS 500		/* where there is something to tell meanwhile */
+
+struct place {
+	int64_t us, stream;
+	uint64_t number;
+};
+
+struct native {
+	struct tail tail;
+	struct store *s;
+	char *lease, *token;
+	uint64_t lease_ms;
+	struct tail_queue *queue;
+	struct tail_held held;
+	struct place place;
+	int64_t horizon_us;	/* 0: not known yet */
+	bool at_horizon;
+	bool behind;		/* held streams have more to be read */
+	uint64_t tries, look;	/* looks begun; the number of the last good one */
+	uint64_t seeding;	/* of the first */
+	bool fenced;		/* it was another at a later one */
+	uint64_t retry_ms;	/* clock_boot_ms */
+	int64_t safe_us;	/* as told last */
+	struct tail_item *current;
+	struct tail_event event;
+};
+
+/* Rows that were read and do not count yet. */
+struct page {
+	struct native *t;
+	struct tail_item *first, **end;
+	size_t rows, items, room;
+	struct place place;
+	int64_t to_us;		/* rows from it on are not taken: a stream that waits there finds no place among the held */
+	uint64_t late;
+	bool stopped, failed;	/* before the last row; with no memory */
+};
+
+static void page_init(struct page *p, struct native *t)
+{
+	*p = (struct page){ .t = t, .room = tail_queue_room(t->queue), .place = t->place, .to_us = INT64_MAX };
+	p->end = &p->first;
+}
+
+static void page_release(struct page *p)
+{
+	while (p->first) {
+		struct tail_item *item = p->first;
+		p->first = item->next;
+		tail_queue_item_free(item);
+	}
+}
+
+static bool is_behind(const struct place *p, const struct ledger_row *row)
+{
+	if (row->recorded_us != p->us)
+		return row->recorded_us < p->us;
+	return row->stream != p->stream ? row->stream < p->stream : row->number <= p->number;
+}
+
+static int64_t millisecond(int64_t us)
+{
+	int64_t rest = us % 1000;
+	return us - (rest < 0 ? rest + 1000 : rest);
+}
+
+/* ------------------------------------------------------------------ rows */
+
+/* False: there is no more room. The first row of a page always has some, if the page may hold any. */
+static bool add(struct page *p, const struct ledger_row *row, struct tail_hold *hold)
+{
+	size_t len = row->head ? row->head_len + row->tail_len : 0;
+	if (p->items && len > p->room)
+		return false;
+	struct tail_item *item = tail_queue_item(row, hold);
+	if (!item) {
+		p->failed = true;
+		return false;
+	}
+	p->room -= len < p->room ? len : p->room;
+	p->items++;
+	*p->end = item;
+	p->end = &item->next;
+	return true;
+}
+
+/* NULL: no place among the held, or no memory. */
+static struct tail_hold *hold(struct page *p, const struct ledger_row *row)
+{
+	struct native *t = p->t;
+	if (t->held.n >= CHECKPOINT_HELD_MAX)
+		return NULL;
+	struct tail_hold *h = tail_held_add(&t->held, row->type, row->id, row->number);
+	p->failed |= !h;
+	return h;
+}
+
+/* A stream with a late row: from its first unsettled number on it waits. It waits longer where it did already. */
+static bool take_late(void *arg, const struct ledger_row *row)
+{
+	struct page *p = arg;
+	struct tail_hold *h = tail_held_find(&p->t->held, row->type, row->id);
+	p->late++;
+	if (!h)
+		h = hold(p, row);
+	if (h) {
+		h->look = p->t->tries;
+		h->late = row->number;
+	} else if (millisecond(row->recorded_us) < p->to_us) {
+		p->to_us = millisecond(row->recorded_us);	/* it holds the horizon */
+	}
+	return !p->failed;
+}
+
+static bool take_row(void *arg, const struct ledger_row *row)
+{
+	struct page *p = arg;
+	p->rows++;
+	if (row->span)
+		return true;
+	if (row->recorded_us >= p->to_us)
+		return false;	/* at the horizon, then */
+	struct tail_hold *h = p->t->held.n ? tail_held_find(&p->t->held, row->type, row->id) : NULL;
+	if (!h && !row->settled)
+		h = hold(p, row);	/* it became late since the look */
+	bool waits = h && row->number >= h->next;
+	if ((!waits && !row->settled) || (!waits && !add(p, row, NULL))) {
+		p->stopped = true;
+		return false;
+	}
+	p->place = (struct place){ row->recorded_us, row->stream, row->number };
+	return true;
+}
+
+/* ------------------------------------------------------------------ the seeding */
+
+static enum rc fence(struct native *t, struct why *why)
+{
+	t->fenced = true;
+	return rc_fail(RC_FENCED, why, "the ledger was replaced or put back: begin anew from the checkpoint");
+}
+
+/* Is what was read since the last look of the same seeding? It never comes again once it was another. */
+static enum rc confirm(struct native *t, struct why *why)
+{
+	struct ledger_state state = { .count = false };
+	enum rc rc = ledger_state(t->s->ledger, &state, why);
+	store_saw_ledger(t->s, rc, why);
+	if (rc != RC_OK)
+		return rc == RC_NOT_FOUND || rc == RC_CORRUPT ? rc_fail(RC_TEMPORARY, why, "the ledger can't be read") : rc;
+	return state.seeding == t->seeding && state.complete && !strcmp(state.identity, state.written) ? RC_OK : fence(t, why);
+}
+
+/* Whatever it is, the same call may be made again, but where the ledger was replaced. */
+static enum rc failed(struct native *t, enum rc rc, struct why *why)
+{
+	store_saw_ledger(t->s, rc == RC_FENCED ? RC_OK : rc, why);
+	if (rc == RC_FENCED) {
+		t->fenced = true;
+		return rc;
+	}
+	return rc == RC_NO_MEMORY ? rc : rc == RC_TEMPORARY ? rc : rc_prefix(RC_TEMPORARY, why, "the ledger can't be read");
+}
+
+/* What the page holds is told from now on. */
+static void keep(struct native *t, struct page *p)
+{
+	t->place = p->place;
+	if (p->first)
+		tail_queue_add(t->queue, p->first);
+	p->first = NULL;
+}
+
+static void reach_horizon(struct native *t)
+{
+	t->at_horizon = true;
+	t->place = (struct place){ t->horizon_us - 1, INT64_MAX, INT64_MAX };
+}
+
+/* ------------------------------------------------------------------ streams that wait */
+
+struct reading {
+	struct page page;
+	const struct tail_hold *hold;
+	uint64_t next;
+	bool late;		/* it was at the last look */
+	bool stopped;		/* there are more rows, which are no business of ours, or not yet */
+	bool full;		/* there was no room */
+	bool ends;		/* nothing of it is behind */
+};
+
+static bool take_number(void *arg, const struct ledger_row *row)
+{
+	struct reading *r = arg;
+	struct native *t = r->page.t;
+	r->page.rows++;
+	if (row->span) {
+		r->next = row->number + row->span;
+		return true;
+	}
+	r->stopped = true;
+	if (r->late && row->number >= r->hold->late)
+		return false;
+	if (!row->settled) {	/* what is not late and before the horizon can't be there */
+		r->ends = !r->late && row->recorded_us >= t->horizon_us;
+		return false;
+	}
+	if (!is_behind(&t->place, row)) {
+		r->ends = !r->late;
+		return false;
+	}
+	if (!add(&r->page, row, (struct tail_hold *)r->hold)) {
+		r->full = true;
+		return false;
+	}
+	r->stopped = false;
+	r->next = row->number + 1;
+	return true;
+}
+
+/* Read what is settled of it and behind. *more_r: not all of that. */
+static enum rc read_held(struct native *t, struct tail_hold *h, bool *more_r, struct why *why)
+{
+	struct reading r = { .hold = h, .next = h->next, .late = h->look >= t->look };
+	page_init(&r.page, t);
+	*more_r = false;
+	if (r.late && h->late <= h->next)
+		return RC_OK;
+	*more_r = tail_queue_length(t->queue) && !r.page.room;
+	if (*more_r)
+		return RC_OK;
+	struct ledger_query q = { .what = LEDGER_EVENTS, .type = h->type, .id = h->id, .after = h->next - 1, .limit = PAGE };
+	enum rc rc = ledger_read(t->s->ledger, &q, take_number, &r, NULL, why);
+	if (rc == RC_OK && r.page.failed)
+		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the events of '%s/%s'", h->type, h->id);
+	if (rc == RC_OK)
+		rc = confirm(t, why);
+	if (rc != RC_OK) {
+		page_release(&r.page);
+		return failed(t, rc, why);
+	}
+	h->next = r.next;
+	h->queued += r.page.items;
+	if (r.page.first)
+		tail_queue_add(t->queue, r.page.first);
+	bool all = !r.stopped && r.page.rows < PAGE;
+	*more_r = r.full || (!r.stopped && !all);
+	if (r.ends || (all && !r.late))
+		tail_held_close(&t->held, h);
+	return RC_OK;
+}
+
+/* By number, as far as there is room. */
+static enum rc read_all_held(struct native *t, struct why *why)
+{
+	enum rc rc = RC_OK;
+	bool behind = false;
+	for (size_t i = t->held.n; i-- > 0 && rc == RC_OK; ) {
+		struct tail_hold *h = t->held.all[i];
+		bool more = false;
+		if (!h->closing)
+			rc = read_held(t, h, &more, why);
+		behind |= more || rc != RC_OK;
+	}
+	t->behind = behind;
+	return rc;
+}
+
+/* ------------------------------------------------------------------ the look */
+
+static void tell_state(const struct native *t, const struct ledger_horizon *h, uint64_t until_ms, struct tail_state *out)
+{
+	*out = (struct tail_state){
+		.leased_until_ms = until_ms,
+		.now_us = h->state.now_us,
+		.horizon_us = t->horizon_us,
+		.seeding = h->state.seeding,
+		.unsettled = h->unsettled,
+	};
+	snprintf(out->holder, sizeof(out->holder), "%s", h->holder);
+}
+
+/* There is no room for it. */
+static bool pass_row(void *arg, const struct ledger_row *row)
+{
+	struct page *p = arg;
+	p->stopped = row->recorded_us < p->to_us;
+	return false;
+}
+
+/* The look is good, and its page: from now on they count. */
+static void take_look(struct native *t, struct page *p, size_t limit, int64_t horizon_us)
+{
+	t->look = t->tries;
+	if (horizon_us > t->horizon_us)
+		t->horizon_us = horizon_us;
+	t->at_horizon = false;
+	keep(t, p);
+	if (!p->stopped && p->rows < limit)
+		reach_horizon(t);
+}
+
+/* Is it the seeding of the first look, and the whole store seeded? */
+static enum rc check_seeding(struct native *t, const struct ledger_state *state, struct why *why)
+{
+	if (!state->complete)
+		return rc_fail(RC_FENCED, why, "the whole store must be re-seeded first");
+	t->seeding = t->seeding ? t->seeding : state->seeding;
+	return t->fenced || state->seeding != t->seeding ? fence(t, why) : RC_OK;
+}
+
+static enum rc native_look(struct tail *base, struct tail_state *out, struct why *why)
+{
+	struct native *t = container_of(base, struct native, tail);
+	_cleanup_(page_release) struct page p;
+	struct ledger_horizon h = { .lease = t->lease, .token = t->token, .lease_ms = t->lease_ms, .wait_ms = WAIT_MS,
+				    .late = take_late, .late_arg = &p };
+	bool full = tail_queue_length(t->queue) >= LENGTH || !tail_queue_room(t->queue);
+	struct ledger_query q = { .what = LEDGER_TIME, .from_us = t->place.us, .to_us = INT64_MAX, .after_us = t->place.us,
+				  .stream = t->place.stream, .after = t->place.number, .limit = full ? 1 : PAGE,
+				  .lean = full, .horizon = &h };
+	page_init(&p, t);
+	t->tries++;
+	uint64_t began_ms = clock_boot_ms();
+	enum rc rc = ledger_read(t->s->ledger, &q, full ? pass_row : take_row, &p, NULL, why);
+	bool leased = !t->lease || h.leased;
+	if (rc == RC_OK && p.failed)
+		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the events of a page");
+	int64_t horizon_us = p.to_us < h.horizon_us ? p.to_us : h.horizon_us;
+	tell_state(t, &h, leased ? began_ms + t->lease_ms : 0, out);
+	out->leased = leased;
+	out->late = p.late;
+	if (rc == RC_OK && !leased)
+		return RC_OK;
+	bool seeded = rc != RC_FENCED;
+	if (rc == RC_OK) {
+		seeded = h.state.complete;
+		rc = check_seeding(t, &h.state, why);
+	}
+	if (rc == RC_OK) {
+		take_look(t, &p, q.limit, horizon_us);
+		out->horizon_us = t->horizon_us;
+		return read_all_held(t, why);
+	}
+	out->waits = !seeded;
+	return failed(t, rc, why);
+}
+
+/* ------------------------------------------------------------------ what is told */
+
+static enum rc read_page(struct native *t, struct why *why)
+{
+	_cleanup_(page_release) struct page p;
+	struct ledger_query q = { .what = LEDGER_TIME, .from_us = t->place.us, .to_us = t->horizon_us, .after_us = t->place.us,
+				  .stream = t->place.stream, .after = t->place.number, .limit = PAGE };
+	page_init(&p, t);
+	enum rc rc = ledger_read(t->s->ledger, &q, take_row, &p, NULL, why);
+	if (rc == RC_OK && p.failed)
+		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the events of a page");
+	if (rc == RC_OK)
+		rc = confirm(t, why);
+	if (rc != RC_OK)
+		return failed(t, rc, why);
+	if (p.stopped && !p.first)	/* it became late since the look, and there are too many of them */
+		return rc_fail(RC_TEMPORARY, why, "more than %d streams wait for what is not stored yet", CHECKPOINT_HELD_MAX);
+	keep(t, &p);
+	if (!p.stopped && p.rows < PAGE)
+		reach_horizon(t);
+	return RC_OK;
+}
+
+static enum rc read_some(struct native *t, struct why *why)
+{
+	enum rc rc = t->behind ? read_all_held(t, why) : RC_OK;
+	return rc == RC_OK && !t->at_horizon ? read_page(t, why) : rc;
+}
+
+/* Keep the queue filled, as long as there is something to tell. A page may hold nothing but what waits. */
+static enum rc read_more(struct native *t, struct why *why)
+{
+	enum rc rc = RC_OK;
+	size_t length = tail_queue_length(t->queue);
+	if (length)
+		return length > LENGTH / 2 || !tail_queue_room(t->queue) || clock_boot_ms() < t->retry_ms ? RC_OK : read_some(t, why);
+	while (rc == RC_OK && !tail_queue_length(t->queue) && t->look && (t->behind || !t->at_horizon))
+		rc = read_some(t, why);
+	return rc;
+}
+
+/* What was recorded before this was told with this event, as far as it is known by now. */
+static int64_t safe_with(const struct native *t, const struct tail_item *item)
+{
+	const struct tail_item *next = tail_queue_first(t->queue);
+	while (!item->hold && next && next->hold)
+		next = next->next;
+	int64_t safe_us = t->safe_us;
+	if (!next)
+		safe_us = t->at_horizon ? t->horizon_us : item->hold ? safe_us : millisecond(item->recorded_us);
+	else if (!item->hold)
+		safe_us = millisecond(next->recorded_us);
+	return safe_us > t->safe_us ? safe_us : t->safe_us;
+}
+
+static enum rc native_next(struct tail *base, const struct tail_event **out, struct why *why)
+{
+	struct native *t = container_of(base, struct native, tail);
+	struct tail_item *item = NULL;
+	tail_queue_done(t->queue, TAKE_PTR(t->current));
+	*out = NULL;
+	enum rc rc = t->fenced ? fence(t, why) : read_more(t, why);
+	if (rc != RC_OK && rc != RC_FENCED && tail_queue_length(t->queue)) {
+		t->retry_ms = clock_boot_ms() + RETRY_MS;	/* there is something to tell meanwhile */
+		rc = RC_OK;
+	}
+	if (rc == RC_OK)
+		rc = tail_queue_take(t->queue, &item, why);
+	if (!item)
+		return rc;
+	tail_queue_item_tell(item, &t->event);
+	t->event.safe_us = t->safe_us = safe_with(t, item);
+	if (item->hold)
+		tail_held_told(&t->held, item->hold, item->number);
+	t->current = item;
+	*out = &t->event;
+	return RC_OK;
+}
+
+static size_t native_held(struct tail *base, const struct checkpoint_held **out)
+{
+	struct native *t = container_of(base, struct native, tail);
+	return tail_held_list(&t->held, out);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void native_release(struct tail *base)
+{
+	struct native *t = container_of(base, struct native, tail);
+	struct ledger_horizon h = { .lease = t->lease, .token = t->token };
+	struct ledger_query q = { .what = LEDGER_TIME, .limit = 1, .lean = true, .horizon = &h };
+	if (!t->lease)
+		return;
+	struct page p;
+	page_init(&p, t);
+	enum rc rc = ledger_read(t->s->ledger, &q, pass_row, &p, NULL, NULL);
+	(void)rc;	/* it ends by itself, too */
+}
+
+static void native_destroy(struct tail *base)
+{
+	struct native *t = container_of(base, struct native, tail);
+	if (t->queue)
+		tail_queue_done(t->queue, t->current);
+	tail_queue_free(&t->queue);
+	tail_held_release(&t->held);
+	free(t->lease);
+	free(t->token);
+	free(t);
+}
+
+static const struct tail_ops native_ops = {
+	.look = native_look,
+	.next = native_next,
+	.held = native_held,
+	.release = native_release,
+	.destroy = native_destroy,
+};
+
+static enum rc begin(struct native *t, const struct tail_options *o, const struct checkpoint *c, struct why *why)
+{
+	/* behind all of that millisecond */
+	t->place = (struct place){ c->last_ms ? c->last_ms * 1000 + 999 : INT64_MIN, INT64_MAX, INT64_MAX };
+	t->safe_us = c->last_ms ? (c->last_ms + 1) * 1000 : 0;
+	t->lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS;	/* 0 would give it back */
+	if (o->lease && (!(t->lease = strdup(o->lease)) || !(t->token = strdup(o->token))))
+		return rc_fail(RC_NO_MEMORY, why, "no memory for the tail");
+	for (size_t i = 0; i < c->n_held; i++) {
+		const struct checkpoint_held *h = &c->held[i];
+		struct tail_hold *had = tail_held_find(&t->held, h->type, h->id);
+		if (had && had->next > h->next)
+			had->next = h->next;
+		else if (!had && !tail_held_add(&t->held, h->type, h->id, h->next))
+			return rc_fail(RC_NO_MEMORY, why, "no memory for the held streams");
+	}
+	return RC_OK;
+}
+
+enum rc tail_native_new(struct tail **out, struct store *s, const struct tail_options *o, const struct checkpoint *c, struct why *why)
+{
+	if (!s->ledger)
+		return rc_fail(RC_DENIED, why, "the store has no ledger: nothing tells what is new");
+	struct native *t = calloc(1, sizeof(*t));
+	if (!t)
+		return rc_fail(RC_NO_MEMORY, why, "no memory for the tail");
+	t->s = s;
+	t->tail.ops = &native_ops;
+	enum rc rc = tail_queue_new(&t->queue, s->objects, o->parallel, o->ahead_bytes, why);
+	if (rc == RC_OK)
+		rc = begin(t, o, c, why);
+	if (rc != RC_OK) {
+		native_destroy(&t->tail);
+		return rc;
+	}
+	*out = &t->tail;
+	return RC_OK;
+}
