@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from harness import REPORTS, Failed, die_with_parent, event_id
@@ -30,14 +31,24 @@ class Publisher:
         Publisher.count += 1
         self.name = "p%d" % Publisher.count
         self.log = "%s/log-%s" % (folder, self.name)
-        self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = "%s/n%d" % (folder, Publisher.count)
         self.notices.bind(path)
-        self.told = b""
+        self.is_ready = threading.Event()
+        threading.Thread(target=self.listen, daemon=True).start()
         env = environment(place, failpoint, NOTIFY_SOCKET=path, **options)
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen([os.path.join(build, "evfs-publisher"), place.store] + list(arguments), env=env,
                                             stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=die_with_parent)
+
+    def listen(self):
+        """As systemd does: who notifies waits where nobody reads."""
+        try:
+            while told := self.notices.recv(4096):
+                if b"READY=1" in told:
+                    self.is_ready.set()
+        except OSError:
+            pass
 
     def said(self, n=3000):
         with open(self.log, "rb") as f:
@@ -49,17 +60,11 @@ class Publisher:
     def ready(self, seconds=30):
         """True once it said so; False when it has ended."""
         end = time.monotonic() + seconds
-        while b"READY=1" not in self.told:
-            try:
-                self.told += self.notices.recv(4096)
-                continue
-            except BlockingIOError:
-                pass
+        while not self.is_ready.wait(0.01):
             if not self.alive():
                 return False
             if time.monotonic() > end:
                 raise Failed("the publisher is not ready within %d s: %s" % (seconds, self.said()))
-            time.sleep(0.003)
         return True
 
     def signal(self, number):
@@ -68,6 +73,7 @@ class Publisher:
 
     def end(self):
         """What is left of it; a sanitizer's report is a failure."""
+        self.notices.shutdown(socket.SHUT_RDWR)
         self.notices.close()
         with open(self.log, "rb") as f:
             text = f.read()
