@@ -33,6 +33,8 @@
 struct call {
 	struct config config;
 	struct property_list properties;
+	const char **words;		/* of -X: they go before what a file says */
+	size_t n_words;
 	bool once, dry_run, reconcile, help, version;
 	const char *from;	/* NULL: as "checkpoint" */
 };
@@ -137,8 +139,10 @@ static enum rc parse_value(struct call *call, int argc, char *const *argv, int *
 		return rc_fail(RC_INVALID, why, "%s needs a value", known[which]);
 	if (which == 0)
 		return config_add_list(&call->config, value, why);
-	if (which == 1)
-		return property_add_word(&call->properties, value, why);
+	if (which == 1) {
+		call->words[call->n_words++] = value;
+		return RC_OK;
+	}
 	if (which > 2)
 		return add_option(&call->config, known[which] + 2, value, why);
 	call->from = value;
@@ -176,6 +180,9 @@ static enum rc parse(struct call *call, int argc, char *const *argv, struct why 
 {
 	enum rc rc = config_init(&call->config, why);
 	call->config.publisher = true;
+	call->words = calloc((size_t)argc, sizeof(*call->words));
+	if (rc == RC_OK && !call->words)
+		rc = rc_fail(RC_NO_MEMORY, why, "out of memory");
 	for (int i = 1; i < argc && rc == RC_OK && !call->help && !call->version; i++)
 		rc = parse_word(call, argc, argv, &i, why);
 	if (rc != RC_OK || call->help || call->version)
@@ -185,6 +192,8 @@ static enum rc parse(struct call *call, int argc, char *const *argv, struct why 
 	rc = config_finish(&call->config, why);
 	if (rc == RC_OK && call->config.properties)
 		rc = property_add_file(&call->properties, call->config.properties, why);
+	for (size_t i = 0; i < call->n_words && rc == RC_OK; i++)
+		rc = property_add_word(&call->properties, call->words[i], why);
 	return rc;
 }
 
@@ -379,6 +388,7 @@ int main(int argc, char **argv)
 	} else
 		status = run(&call);
 	property_list_release(&call.properties);
+	free(call.words);
 	config_release(&call.config);
 	return status;
 }

@@ -2,10 +2,10 @@
 /*
  * publisher-reconcile.c - the whole store compared with what was published.
  *
- * What "was published" means without reading Kafka: what the checkpoint at the start of this run covers (recorded at or before its time and
- * not of a stream that it holds, or named among its recent ids), and what this run delivered since. So what is found is an event that
- * the objects have and the ledger's time line did not tell. An event that came into the store with a time before the checkpoint counts as
- * published: 'evfsctl publisher replay' is for that.
+ * What "was published" means without reading Kafka: what the checkpoint at the start of this run covers (recorded at or before its
+ * time and not of a stream that it holds, or named among its recent ids), and what this run delivered since. The walk is over the
+ * ledger's streams by number, so what is found is an event that the time line did not tell. An event that came into the store with
+ * a time before the checkpoint counts as published: 'evfsctl publisher replay' is for that.
  */
 #include "config.h"
 #include "publisher/publisher-private.h"
