@@ -268,7 +268,12 @@ class Publication:
         publisher.stop()
         self.gone(publisher)
         self.look()
-        status = self.publisher_status()
+        end = time.monotonic() + 5  # a lease that could not be given back ends by itself
+        while True:
+            status = self.publisher_status()
+            if not status.get("holder") or time.monotonic() > end:
+                break
+            time.sleep(0.1)
         if status.get("damaged") or status.get("lag_events") != 0 or status.get("holder"):
             raise Failed("all is published, the publisher was stopped, and its status is %s" % json.dumps(status))
 
