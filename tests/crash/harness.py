@@ -216,7 +216,7 @@ class Mount:
             if status is not None:
                 if status == -signal.SIGKILL:
                     return False
-                if self.starts < 3 and self.said().endswith("no answer in time\n"):
+                if self.starts < 10 and self.said().endswith("no answer in time\n"):
                     self.start()
                     continue
                 raise Failed("the mount did not come up, status %d: %s" % (status, self.said()))

@@ -36,7 +36,7 @@ IN_TOOL = ("store-committed", "store-delivered", "object-put-before", "object-pu
 
 def passes(name):
     """How often a failpoint is passed before it kills, at most: some are passed now and then only."""
-    if "reseed" in name or name in SWEEPING:
+    if "reseed" in name or name in SWEEPING + QUEUED:
         return 3
     return 1 if SEEDING in name or "settle" in name or "checkpoint" in name else MANY_PASSES
 
