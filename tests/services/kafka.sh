@@ -103,10 +103,10 @@ kafka_command() {	# HOME
 		-cp "$(printf '%s:' "$kafka_jars"/*.jar)")
 }
 
-# The cluster's id is made once.
+# The cluster's id is made once; one that begins with '-' would be taken for an option.
 kafka_format() {	# HOME
 	[ ! -e "$1/cluster" ] || return 0
-	[ -s "$1/cluster.new" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22 >"$1/cluster.new"
+	[ -s "$1/cluster.new" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22 | sed 's/^-/A/' >"$1/cluster.new"
 	"${kafka_java[@]}" kafka.tools.StorageTool format --ignore-formatted -c "$1/server.properties" -t "$(cat "$1/cluster.new")" \
 		</dev/null >>"$1/log" 2>&1 && mv "$1/cluster.new" "$1/cluster"
 }
