@@ -43,6 +43,7 @@ def passes(name):
 
 class Scenario:
     live = False  # do writers go on after EIO?
+    pause = 0  # seconds between two appends of a writer
     fires_within = FIRES_WITHIN
     settles_within = 20.0  # seconds
     patience = ""  # more options of a mount that must come up and finish what another one began
@@ -133,6 +134,7 @@ class Scenario:
                 writer = ToolWriter(self.build, self.place, [f for f in IN_TOOL if f in self.failpoints], *arguments)
             else:
                 writer = Writer(*arguments)
+            writer.pause = self.pause
             self.pids[fork(writer.run, retries, errors=self.folder + "/errors")] = name
 
     def may_refuse(self, attempt):

@@ -116,6 +116,8 @@ class Writer:
     is no end.
     """
 
+    pause = 0  # seconds between two appends
+
     def __init__(self, name, mount, manifest, first, seed, streams, heads, stop, live=False):
         self.name, self.mount, self.manifest, self.count = name, mount, manifest, first
         self.random = random.Random(seed)
@@ -198,6 +200,7 @@ class Writer:
             append_line(self.manifest, attempt)
             if not self.make(attempt):
                 return
+            time.sleep(self.pause)
 
 
 class ToolWriter(Writer):
