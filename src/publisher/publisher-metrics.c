@@ -144,7 +144,8 @@ static bool ask(void *arg, monitor_tell_fn *tell, void *tell_arg)
 
 static void print(void *arg, struct buf *out)
 {
-	publisher_metrics_print(arg, out);
+	struct publisher_metrics *pm = arg;
+	metrics_print(pm->registry, out);
 }
 
 enum rc publisher_metrics_new(struct publisher_metrics **out, struct publisher *p, struct store *s,
@@ -191,14 +192,4 @@ void publisher_metrics_free(struct publisher_metrics **pm)
 	free(m->checkpoint_key);
 	free(m);
 	*pm = NULL;
-}
-
-const char *publisher_metrics_address(const struct publisher_metrics *m)
-{
-	return m->monitor ? monitor_address(m->monitor) : NULL;
-}
-
-void publisher_metrics_print(struct publisher_metrics *m, struct buf *out)
-{
-	metrics_print(m->registry, out);
 }

@@ -25,9 +25,5 @@ static inline void publisher_metrics_freep(struct publisher_metrics **m)
 {
 	publisher_metrics_free(m);
 }
-/* Where it is served, "127.0.0.1:43817"; NULL: nowhere. */
-const char *publisher_metrics_address(const struct publisher_metrics *m);
-/* Append the text of /metrics. Any thread. */
-void publisher_metrics_print(struct publisher_metrics *m, struct buf *out);
 
 #endif

@@ -80,22 +80,6 @@ enum rc publisher_save_compare(struct publisher *p, struct why *why)
 	return rc;
 }
 
-static void forget_ids(struct checkpoint *c)
-{
-	while (c->n_ids)
-		free(c->ids[--c->n_ids]);
-}
-
-static void forget_held(struct checkpoint *c)
-{
-	while (c->n_held) {
-		free(c->held[--c->n_held].type);
-		free(c->held[c->n_held].id);
-	}
-	free(c->held);
-	c->held = NULL;
-}
-
 /* --from, or where the first start begins. */
 static void choose_start(struct publisher *p)
 {
@@ -121,8 +105,8 @@ static void choose_start(struct publisher *p)
 			    c->last_ms, c->last_ms > last_ms ? ", what lies between is not published" : ", what lies between is published again");
 	/* what a stream that waits has before that time still waits */
 	if (!c->last_ms)
-		forget_held(c);
-	forget_ids(c);
+		checkpoint_forget_held(c);
+	checkpoint_forget_ids(c);
 	free(c->last_index_key);
 	c->last_index_key = NULL;
 }
@@ -165,7 +149,7 @@ enum rc publisher_save_take_over(struct publisher *p, struct why *why)
 static enum rc copy_held(struct checkpoint *c, const struct publisher_mark *now, struct why *why)
 {
 	struct checkpoint_held *held = now->n_held ? calloc(now->n_held, sizeof(*held)) : NULL;
-	forget_held(c);
+	checkpoint_forget_held(c);
 	c->held = held;
 	for (size_t i = 0; i < now->n_held && held; i++) {
 		held[i] = (struct checkpoint_held){ strdup(now->held[i].type), strdup(now->held[i].id), now->held[i].next };
@@ -182,7 +166,7 @@ static enum rc fill(struct publisher *p, struct why *why)
 	struct checkpoint *c = &p->checkpoint;
 	int64_t last_ms = p->window.now.safe_us / 1000 - 1;
 	enum rc rc = copy_held(c, &p->window.now, why);
-	forget_ids(c);
+	checkpoint_forget_ids(c);
 	for (size_t i = 0; i < p->recent.n && rc == RC_OK; i++)
 		rc = checkpoint_add_id(c, p->recent.ids[(p->recent.head + i) % CHECKPOINT_IDS_MAX], why);
 	for (size_t i = 0; i < p->window.n && rc == RC_OK; i++) {

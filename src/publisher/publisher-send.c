@@ -14,12 +14,6 @@
 
 #define DEAD_RETRY_MS 1000	/* where the DLQ itself refuses */
 
-/* Is it the message's fault, for good? Otherwise it is the sink's. */
-static bool is_refusal(enum rc rc)
-{
-	return rc == RC_TOO_LARGE || rc == RC_NOT_FOUND || rc == RC_DENIED || rc == RC_INVALID;
-}
-
 static void see_broken(struct publisher *p, const struct why *why)
 {
 	if (!p->broken)
@@ -81,7 +75,7 @@ void publisher_send_report(void *arg, void *opaque, enum rc rc, const struct why
 			p->counts.dead++;
 		else
 			count_published(p, e);
-	} else if (!is_refusal(rc)) {
+	} else if (!sink_refuses(rc)) {
 		p->counts.failed++;
 		see_broken(p, why);
 	} else if (dead) {
@@ -139,7 +133,7 @@ enum rc publisher_send(struct publisher *p, const struct tail_event *e, struct w
 		log_debug("sent stream=%s/%s number=%" PRIu64 " event=%s topic=%s", e->type, e->id, e->number, e->event_id, m->topic);
 		return rc;
 	}
-	if (is_refusal(rc)) {
+	if (sink_refuses(rc)) {
 		p->counts.failed++;
 		refuse(p, entry, "produce", rc, reason.text, 0);
 		return RC_OK;
@@ -195,7 +189,7 @@ void publisher_send_refused(struct publisher *p)
 		}
 		e->state = PUBLISHER_ENTRY_DEAD;	/* its report may come at once */
 		enum rc rc = send_dead(p, e, &why);
-		if (rc != RC_OK && is_refusal(rc)) {
+		if (rc != RC_OK && sink_refuses(rc)) {
 			refuse_dead(p, e, rc, &why);
 		} else if (rc == RC_TEMPORARY || rc == RC_NO_MEMORY) {
 			refuse(p, e, NULL, rc, "", now + DEAD_RETRY_MS / 10);

@@ -14,7 +14,6 @@
 
 #include "base/latency.h"
 #include "base/rc.h"
-#include "monitor/metrics.h"
 #include "publisher/route.h"
 #include "sink/sink.h"
 #include "store/store.h"
@@ -37,7 +36,6 @@ struct publisher_options {
 	uint64_t poll_ms;		/* between two looks where nothing wakes it; 0: 1 s where idle */
 	uint64_t flush_ms;		/* at the end; 0: 10 s */
 	size_t window;			/* messages under way at most; 0: 20,000 */
-	struct metrics *metrics;	/* NULL: none */
 	void (*status)(void *arg, const char *line, bool active);	/* a line for people, about once a second (systemd) */
 	void *status_arg;
 	void (*tell)(void *arg, const char *line);	/* dry_run: what would become of an event */

@@ -13,7 +13,6 @@
 #include "event/time.h"
 #include "publisher/route-private.h"
 
-#define TOPIC_MAX 249
 /* What a record batch, a record and each of its headers take beside their contents, at most. */
 #define BATCH_BYTES 61
 #define RECORD_BYTES 32
@@ -56,13 +55,11 @@ void route_message_release(struct route_message *m)
 
 enum rc route_check_topic(const char *topic, struct why *why)
 {
-	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	size_t len = strlen(topic);
-	if (len == 0 || len > TOPIC_MAX || topic[strspn(topic, good)] || !strcmp(topic, ".") ||
-	    !strcmp(topic, ".."))
+	if (!sink_is_topic(topic))
 		return rc_fail(RC_INVALID, why,
 			       "'%.*s' can be no topic: 1 to %d letters, digits, '.', '_' and '-', not '.' nor '..'",
-			       (int)json_utf8(topic, len < 60 ? len : 60), topic, TOPIC_MAX);
+			       (int)json_utf8(topic, len < 60 ? len : 60), topic, SINK_TOPIC_MAX);
 	return RC_OK;
 }
 

@@ -45,11 +45,6 @@ static bool due(unsigned *count, unsigned nth)
 	return nth && *count % nth == 0;
 }
 
-static bool harms_no_other(enum rc rc)
-{
-	return rc == RC_TOO_LARGE || rc == RC_NOT_FOUND || rc == RC_DENIED || rc == RC_INVALID;
-}
-
 static struct fault_entry *new_entry(struct sink_fault *f, void *opaque, enum rc told)
 {
 	struct fault_entry *e = calloc(1, sizeof(*e));
@@ -140,7 +135,7 @@ static enum rc send_decided(struct sink_fault *f, const struct sink_message *m, 
 		return pass_on(f, m, e, why);
 	*f->refused_end = e;
 	f->refused_end = &e->next_refused;
-	if (!harms_no_other(told))
+	if (!sink_refuses(told))
 		break_now(f);
 	return RC_OK;
 }
@@ -152,7 +147,7 @@ static enum rc fault_send(struct sink *s, const struct sink_message *m, struct w
 		return fail_broken(why);
 	if (due(&f->sends, f->faults->send_nth)) {
 		enum rc rc = f->faults->send_rc;
-		if (rc == RC_TEMPORARY || harms_no_other(rc))
+		if (rc == RC_TEMPORARY || sink_refuses(rc))
 			return rc_fail(rc, why, "injected: %s on send", rc_name(rc));
 		break_now(f);
 		return fail_broken(why);

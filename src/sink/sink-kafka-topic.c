@@ -18,16 +18,6 @@
 #define YOUNG_MS 30000
 #define QUIET_MS 3000
 #define PROBE_WAIT_MS 200
-#define NAME_MAX_LEN 249
-
-static bool is_name(const char *name)
-{
-	static const char allowed[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-	size_t len = strlen(name);
-	return len && len <= NAME_MAX_LEN && strspn(name, allowed) == len &&
-	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
 
 struct kafka_topic *sink_kafka_topic_get(struct sink_kafka *k, const char *name)
 {
@@ -89,7 +79,7 @@ static void ask_to_create(struct sink_kafka *k, struct kafka_topic *t)
 
 enum rc sink_kafka_topic_ready(struct sink_kafka *k, struct kafka_topic *t, struct why *why)
 {
-	if (!is_name(t->name))
+	if (!sink_is_topic(t->name))
 		return rc_fail(RC_INVALID, why, "'%.250s' can't be the name of a topic", t->name);
 	if (t->refused != RC_OK && clock_boot_ms() < t->refused_ms)
 		return rc_fail(t->refused, why, "%s", t->refusal.text);

@@ -5,6 +5,15 @@
 
 #include <string.h>
 
+bool sink_is_topic(const char *name)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	size_t len = strlen(name);
+	return len && len <= SINK_TOPIC_MAX && strspn(name, allowed) == len &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 enum rc sink_send(struct sink *s, const struct sink_message *m, struct why *why)
 {
 	return s->ops->send(s, m, why);

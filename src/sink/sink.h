@@ -42,6 +42,16 @@ struct sink_message {
  */
 typedef void sink_report_fn(void *arg, void *opaque, enum rc rc, const struct why *why);
 
+/* Is it this message's fault, for good, and no other's? */
+static inline bool sink_refuses(enum rc rc)
+{
+	return rc == RC_TOO_LARGE || rc == RC_NOT_FOUND || rc == RC_DENIED || rc == RC_INVALID;
+}
+
+/* Kafka's rule for the names of topics: [a-zA-Z0-9._-]{1,249}, not "." nor "..". */
+#define SINK_TOPIC_MAX 249
+bool sink_is_topic(const char *name);
+
 /*
  * Queue a message. RC_OK: it will be reported. Otherwise it is not queued and not reported: RC_TEMPORARY: the queue is full, poll;
  * RC_TOO_LARGE, RC_NOT_FOUND, RC_DENIED, RC_INVALID as above; RC_CORRUPT: the sink is broken (a fatal error): free it, make a new one, and

@@ -32,16 +32,27 @@ void checkpoint_init(struct checkpoint *c)
 	*c = (struct checkpoint){ .rest = BUF_INIT };
 }
 
-void checkpoint_release(struct checkpoint *c)
+void checkpoint_forget_ids(struct checkpoint *c)
 {
-	for (size_t i = 0; i < c->n_ids; i++)
-		free(c->ids[i]);
-	free(c->ids_room);
-	for (size_t i = 0; i < c->n_held; i++) {
-		free(c->held[i].type);
-		free(c->held[i].id);
+	while (c->n_ids)
+		free(c->ids[--c->n_ids]);
+}
+
+void checkpoint_forget_held(struct checkpoint *c)
+{
+	while (c->n_held) {
+		free(c->held[--c->n_held].type);
+		free(c->held[c->n_held].id);
 	}
 	free(c->held);
+	c->held = NULL;
+}
+
+void checkpoint_release(struct checkpoint *c)
+{
+	checkpoint_forget_ids(c);
+	free(c->ids_room);
+	checkpoint_forget_held(c);
 	free(c->last_index_key);
 	buf_release(&c->rest);
 	checkpoint_init(c);

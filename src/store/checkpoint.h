@@ -49,6 +49,9 @@ void checkpoint_release(struct checkpoint *c);
 enum rc checkpoint_load(struct object_store *objects, const char *key, int64_t now_us, struct checkpoint *c, struct why *why) _must_check_;
 /* Write it over the version that was loaded, or saved last. RC_CONFLICT: another one is there, nothing was written. */
 enum rc checkpoint_save(struct object_store *objects, const char *key, int64_t now_us, struct checkpoint *c, struct why *why) _must_check_;
+/* Empty one of its lists. */
+void checkpoint_forget_ids(struct checkpoint *c);
+void checkpoint_forget_held(struct checkpoint *c);
 /* Remember an id; the oldest goes where there are too many. RC_NO_MEMORY. */
 enum rc checkpoint_add_id(struct checkpoint *c, const char *event_id, struct why *why) _must_check_;
 /* Append the body, as B8 writes it. */

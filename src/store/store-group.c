@@ -225,10 +225,8 @@ enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t
 			break;
 		}
 		bool may_lead = !self.taken && !g->gathering && g->leaders < g->leaders_max;
-		if (may_lead && ready_locked(g)) {
-			gather_locked(g);
-			may_lead = !self.taken && g->leaders < g->leaders_max;	/* a leader may have become free meanwhile, and took us */
-		}
+		if (may_lead && ready_locked(g))
+			gather_locked(g);	/* nobody else begins to lead meanwhile */
 		struct group_wait *ready = may_lead ? ready_locked(g) : NULL;
 		if (ready)
 			lead_locked(s, &self, ready);

@@ -86,10 +86,6 @@ struct tail_queue;
 enum rc tail_queue_new(struct tail_queue **out, struct object_store *objects, unsigned parallel, size_t bytes,
 		       struct why *why) _must_check_;
 void tail_queue_free(struct tail_queue **q);
-static inline void tail_queue_freep(struct tail_queue **q)
-{
-	tail_queue_free(q);
-}
 /* Append items (a chain, taken). */
 void tail_queue_add(struct tail_queue *q, struct tail_item *first);
 /*

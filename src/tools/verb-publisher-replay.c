@@ -66,28 +66,12 @@ static void report(void *arg, void *opaque, enum rc rc, const struct why *why)
 {
 	struct replay *r = arg;
 	(void)opaque;
-	switch (rc) {
-	case RC_OK:
+	if (rc == RC_OK)
 		r->delivered++;
-		return;
-	case RC_TOO_LARGE:
-	case RC_NOT_FOUND:
-	case RC_DENIED:
-	case RC_INVALID:
+	else if (sink_refuses(rc))
 		fail_event(r, "a message was refused", why->text);
-		return;
-	case RC_EXISTS:
-	case RC_CONFLICT:
-	case RC_TEMPORARY:
-	case RC_UNCERTAIN:
-	case RC_CORRUPT:
-	case RC_NO_SPACE:
-	case RC_NO_MEMORY:
-	case RC_CANCELLED:
-	case RC_FENCED:
+	else
 		r->rc = rc_fail(RC_TEMPORARY, &r->why, "%s; repeat it", why->text);
-		return;
-	}
 }
 
 static bool count_topic(struct replay *r, const char *name)
@@ -137,28 +121,14 @@ static bool replay_event(void *arg, const struct tail_event *e)
 		rc = RC_NO_MEMORY;
 	if (rc == RC_OK && r->sink)
 		rc = send(r, m, &why);
-	switch (rc) {
-	case RC_OK:
+	if (rc == RC_OK) {
 		r->sent++;
-		break;
-	case RC_TOO_LARGE:
-	case RC_NOT_FOUND:
-	case RC_DENIED:
-	case RC_INVALID:
+	} else if (sink_refuses(rc)) {
 		fail_event(r, buf_text(&name), why.text);
-		break;
-	case RC_NO_MEMORY:
-		r->rc = rc_fail(rc, &r->why, "out of memory");
-		return false;
-	case RC_EXISTS:
-	case RC_CONFLICT:
-	case RC_TEMPORARY:
-	case RC_UNCERTAIN:
-	case RC_CORRUPT:
-	case RC_NO_SPACE:
-	case RC_CANCELLED:
-	case RC_FENCED:
-		if (!r->rc)
+	} else {
+		if (rc == RC_NO_MEMORY)
+			r->rc = rc_fail(rc, &r->why, "out of memory");
+		else if (!r->rc)
 			r->rc = rc_fail(RC_TEMPORARY, &r->why, "%s; repeat it", why.text);
 		return false;
 	}

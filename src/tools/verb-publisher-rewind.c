@@ -118,14 +118,6 @@ static enum rc count(struct rewind *r, struct why *why)
 	return rc ? rc : tail_count(r->s, before > to ? before : to, end, count_one, &r->waiting, why);
 }
 
-/* What was delivered lately goes out again, or lies behind the new place for good. */
-static void forget_ids(struct checkpoint *c)
-{
-	for (size_t i = 0; i < c->n_ids; i++)
-		free(c->ids[i]);
-	c->n_ids = 0;
-}
-
 /* Load the checkpoint and change it, in memory. */
 static enum rc change(struct rewind *r, struct why *why)
 {
@@ -141,8 +133,9 @@ static enum rc change(struct rewind *r, struct why *why)
 		rc = count(r, why);
 	if (rc)
 		return rc;
+	/* what was delivered lately goes out again, or lies behind the new place for good */
 	if (r->to_ms <= r->from_ms || r->damaged)
-		forget_ids(c);
+		checkpoint_forget_ids(c);
 	free(c->last_index_key);
 	c->last_index_key = NULL;
 	c->last_ms = r->to_ms;

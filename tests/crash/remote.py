@@ -5,7 +5,6 @@ import shutil
 import signal
 import time
 
-from harness import Failed, verify
 from place import Remote
 from scenario import Scenario
 from servers import Servers
@@ -46,6 +45,7 @@ UNMOUNTED = "unmounted after the last close, the cache removed"
 class RemoteScenario(Scenario):
     live = True
     settles_within = 60.0
+    verified_every = 5  # a process and a walk over all: now and then
     patience = ",timeout=4s"  # nothing is broken any more: who looks must not fail for a slow machine
 
     def __init__(self, servers, *arguments):
@@ -158,10 +158,3 @@ class RemoteScenario(Scenario):
 
     def recovery(self, fault):
         return super().recovery(fault if not isinstance(fault[1], str) else (None, 1, 0))
-
-    def checked(self, mount):
-        wrong = self.readable(mount)
-        if wrong:
-            raise Failed("\n".join(wrong[:20]))
-        if self.cycles % 5 == 4:  # a process and a walk over all: now and then
-            verify(self.build, self.place.store, self.place.env)
