@@ -217,6 +217,22 @@ static enum rc choose_cache(struct config *c, struct why *why)
 	return option_absolute(buf_text(&path), &c->cache, why);
 }
 
+/* KAFKA_HOST and its like, where no brokers are named; the established publisher's defaults. */
+static enum rc choose_brokers(struct config *c, struct why *why)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	const char *host = getenv("KAFKA_HOST"), *port = getenv("KAFKA_PORT");
+	if (!port || !*port)
+		port = getenv("KAFKA_PORT_HOST");
+	bool has_host = host && *host, has_port = port && *port;
+	if (!has_host && !has_port)
+		return RC_OK;
+	buf_printf(&text, "%s:%s", has_host ? host : "127.0.0.1", has_port ? port : "39092");
+	if (buf_failed(&text))
+		return rc_fail(RC_NO_MEMORY, why, "out of memory");
+	return option_set(c, option_by_key("kafka"), buf_text(&text), CONFIG_ENVIRONMENT, why);
+}
+
 enum rc config_finish(struct config *c, struct why *why)
 {
 	enum rc rc = choose_file(c, why);
@@ -228,6 +244,8 @@ enum rc config_finish(struct config *c, struct why *why)
 		rc = apply_lists(c, NULL, why);
 	if (!rc && !c->cache)
 		rc = choose_cache(c, why);
+	if (!rc && c->publisher && !c->kafka)
+		rc = choose_brokers(c, why);
 	if (!rc && config_is_s3(c))
 		rc = config_store_finish(c, why);
 	return rc;

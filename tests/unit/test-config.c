@@ -33,7 +33,8 @@ static void begin(void)
 		"EVENT_STORE_REQUIRE_TLS", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_PORT_HOST",
 		"POSTGRES_USER",  "POSTGRES_PASSWORD", "POSTGRES_DB",	   "PGHOST",
 		"PGHOSTADDR",	  "PGSERVICE",	       "PGDATABASE", "EVFS_METRICS", "EVFS_KAFKA",
-		"EVFS_POLL"
+		"EVFS_POLL",
+		"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_HOST", "KAFKA_PORT", "KAFKA_PORT_HOST"
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unsetenv(names[i]);
@@ -601,6 +602,35 @@ START_TEST(the_publishers_options_are_the_publishers)
 }
 END_TEST
 
+static const char *brokers(void)
+{
+	static char found[64];
+	ck_assert_int_eq(config_init(&c, &why), RC_OK);
+	c.publisher = true;
+	ck_assert_int_eq(config_set_store(&c, "/s", &why), RC_OK);
+	ck_assert_msg(config_finish(&c, &why) == RC_OK, "%s", why.text);
+	snprintf(found, sizeof(found), "%s", c.kafka ? c.kafka : "none");
+	end();
+	return found;
+}
+
+START_TEST(brokers_may_be_named_by_host_and_port)
+{
+	ck_assert_str_eq(brokers(), "none");
+	setenv("KAFKA_PORT_HOST", "29092", 1);
+	ck_assert_str_eq(brokers(), "127.0.0.1:29092");
+	setenv("KAFKA_HOST", "kafka", 1);
+	setenv("KAFKA_PORT", "9092", 1);
+	ck_assert_str_eq(brokers(), "kafka:9092");
+	unsetenv("KAFKA_PORT");
+	unsetenv("KAFKA_PORT_HOST");
+	ck_assert_str_eq(brokers(), "kafka:39092");
+	setenv("KAFKA_BOOTSTRAP_SERVERS", "b:1", 1);
+	ck_assert_str_eq(brokers(), "b:1");
+	begin();
+}
+END_TEST
+
 START_TEST(without_a_home_there_is_no_cache)
 {
 	unsetenv("XDG_CACHE_HOME");
@@ -648,6 +678,7 @@ int main(void)
 	tcase_add_test(t, help_is_asked_for_before_anything_is_checked);
 	tcase_add_test(t, what_is_printed_reads_back_the_same);
 	tcase_add_test(t, the_publishers_options_are_the_publishers);
+	tcase_add_test(t, brokers_may_be_named_by_host_and_port);
 	tcase_add_test(t, without_a_home_there_is_no_cache);
 	suite_add_tcase(suite, t);
 
