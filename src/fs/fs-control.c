@@ -15,6 +15,7 @@
 #include "event/time.h"
 #include "fs/fs-by-date.h"
 #include "fs/fs-errors.h"
+#include "fs/fs-kept.h"
 #include "fs/fs-metrics.h"
 #include "fs/fs-place.h"
 #include "fs/fs-refuse.h"
@@ -187,6 +188,8 @@ void fs_control_getattr(fuse_req_t req, fuse_ino_t ino, const struct fs_node *at
 		return;
 	}
 	stat_control(fs_of(req), ino, at, &st);
+	if (S_ISDIR(st.st_mode))	/* what is in it may have changed */
+		fs_kept_drop(fs_of(req), ino);
 	fuse_reply_attr(req, &st, 0);
 }
 

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "event/name.h"
 #include "fs/fs-control.h"
+#include "fs/fs-kept.h"
 #include "fs/fs-lookup.h"
 #include "fs/fs-metrics.h"
 #include "fs/fs-node.h"
@@ -26,36 +27,16 @@
 #define BEHIND_DOTS 2
 #define STREAM_OFFSET (INT64_C(1) << 61)
 #define YOUNG_OFFSET (INT64_C(1) << 62)
-#define SEEN 8192
-/* A directory that changed within it may change again without a later time. */
-#define SETTLING_US 3000000
 /*
- * What the kernel learns with attributes costs it more than all else of a find: from a first page
- * it learns so many events. Who looked up more, for want of attributes, has them for a while.
+ * What the kernel learns with attributes costs it more than all else of a find: from a listing it
+ * learns so many events. Who looked up more, for want of attributes, has them for a while.
  */
 #define FEW 8
 #define WANTED_MS 1000
 
-/*
- * What a directory was like when the kernel last began to list it: one place for many, who comes
- * later has it.
- */
-struct seen {
-	int64_t dir;
-	uint64_t print;
-	bool plain;	/* some of it was told without attributes */
-};
-
 struct fs_dirs {
-	pthread_mutex_t lock;	/* guards seen */
-	struct seen seen[SEEN];
 	atomic_uint looked_up;	/* events by name, since the last first page without attributes */
 	_Atomic uint64_t wanted_until;	/* clock_boot_ms */
-};
-
-/* An open directory. */
-struct open_dir {
-	_Atomic off_t end;	/* behind the last entry, once it was told; 0: unknown */
 };
 
 enum rc fs_dirs_new(struct fs_dirs **out, struct why *why)
@@ -63,70 +44,40 @@ enum rc fs_dirs_new(struct fs_dirs **out, struct why *why)
 	struct fs_dirs *d = calloc(1, sizeof(*d));
 	if (!d)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
-	pthread_mutex_init(&d->lock, NULL);
 	*out = d;
 	return RC_OK;
 }
 
 void fs_dirs_free(struct fs_dirs **pd)
 {
-	if (!*pd)
-		return;
-	pthread_mutex_destroy(&(*pd)->lock);
 	free(*pd);
 	*pd = NULL;
 }
 
-static uint64_t mix(uint64_t h, uint64_t n)
-{
-	h = (h ^ n) * UINT64_C(0x9e3779b97f4a7c15);
-	return h ^ h >> 29;
-}
-
-/*
- * Remember what it is like; true if it was the same the last time, and the kernel may go on with
- * what it has. Not with names alone: an ls -l behind an ls would look up each of them, ten times
- * slower than a new listing with attributes.
- */
-static bool unchanged(struct fs *fs, int64_t dir, const struct view_dir *d)
-{
-	uint64_t print = mix(mix(mix(mix(1, d->events), d->head), (uint64_t)d->mtime_us),
-			     (uint64_t)d->ctime_us);
-	print = mix(mix(mix(print, fs_young_version(fs->young)), d->is_stream), d->epoch);
-	struct seen *s = &fs->dirs->seen[(uint64_t)dir % SEEN];
-	bool settled = d->depth >= 2 || clock_wall_us() - d->ctime_us > SETTLING_US;
-
-	pthread_mutex_lock(&fs->dirs->lock);
-	bool same = s->dir == dir && s->print == print && settled && !s->plain;
-	*s = (struct seen){ .dir = dir, .print = print };
-	pthread_mutex_unlock(&fs->dirs->lock);
-	return same;
-}
-
 void fs_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fs_dirs *d = fs_of(req)->dirs;
-	if (*name >= '0' && *name <= '9' && atomic_fetch_add(&d->looked_up, 1) >= FEW)
-		atomic_store(&d->wanted_until, clock_boot_ms() + WANTED_MS);
+	struct fs *fs = fs_of(req);
+	struct fs_node at;
+	if (*name >= '0' && *name <= '9' && atomic_fetch_add(&fs->dirs->looked_up, 1) >= FEW) {
+		atomic_store(&fs->dirs->wanted_until, clock_boot_ms() + WANTED_MS);
+		fs_node_parse(parent, &at);
+		if (at.kind == FS_NODE_DIR)
+			fs_kept_looked_up(fs, at.dir);
+	}
 	fs_lookup(req, parent, name);
 }
 
-/* Are a first page's events to be told with attributes, all of them? */
-static bool attributes_wanted(struct fs_dirs *d)
+/* Are a page's events to be told with attributes, all of them? */
+static bool attributes_wanted(struct fs_dirs *d, bool first)
 {
-	if (clock_boot_ms() < atomic_load(&d->wanted_until))
+	uint64_t now = clock_boot_ms();
+	if (now < atomic_load(&d->wanted_until)) {
+		if (!first)
+			atomic_store(&d->wanted_until, now + WANTED_MS);
 		return true;
+	}
 	atomic_store(&d->looked_up, 0);
 	return false;
-}
-
-static void told_plain(struct fs *fs, int64_t dir)
-{
-	struct seen *s = &fs->dirs->seen[(uint64_t)dir % SEEN];
-	pthread_mutex_lock(&fs->dirs->lock);
-	if (s->dir == dir)
-		s->plain = true;
-	pthread_mutex_unlock(&fs->dirs->lock);
 }
 
 /* Notice which young directories the store knows by now, so that none is listed twice. */
@@ -144,32 +95,11 @@ static enum rc look_at_young(struct fs *fs, int64_t dir, struct why *why)
 
 void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct fs *fs = fs_of(req);
-	struct fs_node at;
-	struct view_dir d;
-	struct why why = { "" };
-	fs_node_parse(ino, &at);
-	if (at.kind != FS_NODE_DIR) {
+	(void)ino;
+	if (fs_of(req)->keeps_listings)
+		fuse_reply_err(req, ENOSYS);	/* never asked again: see fs-kept.h */
+	else
 		fuse_reply_open(req, fi);
-		return;
-	}
-	enum rc rc = fs_place_get(fs, at.dir, true, &d, &why);
-	if (rc == RC_OK)
-		rc = look_at_young(fs, at.dir, &why);
-	if (rc != RC_OK) {
-		fs_refuse_read(req, "opendir", rc, &why);
-		return;
-	}
-	struct open_dir *open = calloc(1, sizeof(*open));
-	if (!open) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	fi->fh = (uintptr_t)open;
-	fi->cache_readdir = 1;
-	fi->keep_cache = unchanged(fs, at.dir, &d);
-	if (fuse_reply_open(req, fi) == -ENOENT)
-		free(open);	/* interrupted: nobody will release it */
 }
 
 bool fs_dir_page_add(struct fs_dir_page *p, const char *name, const struct fuse_entry_param *e,
@@ -279,66 +209,83 @@ static void list_young(struct listing *l, off_t off)
 	}
 }
 
-static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		     struct fuse_file_info *fi, bool plus)
+/* What is it like, as the listing begins? */
+static enum rc begin(struct fs *fs, int64_t dir, struct why *why)
+{
+	struct view_dir d;
+	enum rc rc = fs_place_get(fs, dir, true, &d, why);
+	if (rc == RC_OK)
+		rc = look_at_young(fs, dir, why);
+	if (rc == RC_OK)
+		fs_kept_list(fs, dir, &d);
+	return rc;
+}
+
+static enum rc list(struct listing *l, off_t off, struct why *why)
+{
+	enum rc rc = off < BEHIND_DOTS ? begin(l->fs, l->dir, why) : RC_OK;
+	if (rc != RC_OK)
+		return rc;
+	l->sparing = l->page.plus && !attributes_wanted(l->fs->dirs, off < BEHIND_DOTS);
+	l->full = !add_dots(&l->page, fs_node_dir(l->dir), FUSE_ROOT_ID, off);
+	if (!l->full && off < YOUNG_OFFSET)
+		rc = list_stored(l, off, why);
+	if (rc == RC_OK && !l->full)
+		list_young(l, off);
+	if ((!l->page.plus && l->page.used) || l->events > FEW)
+		fs_kept_plain(l->fs, l->dir);
+	if (rc == RC_OK && !l->full && l->page.last)
+		fs_kept_end(l->fs, l->dir, l->page.last);
+	return rc;
+}
+
+static enum rc list_control(struct listing *l, const struct fs_node *at, fuse_ino_t ino, off_t off,
+			    struct why *why)
+{
+	return off >= BEHIND_DOTS || add_dots(&l->page, ino, FUSE_ROOT_ID, off)
+		       ? fs_control_list(&l->page, at, off, why)
+		       : RC_OK;
+}
+
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
 	struct fs *fs = fs_of(req);
-	struct open_dir *open = (struct open_dir *)(uintptr_t)fi->fh;
 	uint64_t start_us = clock_boot_us();
 	_cleanup_(freep) char *data = malloc(size);
 	struct listing l = { .fs = fs,
 			     .page = { .req = req, .data = data, .size = size, .plus = plus } };
 	struct why why = { "" };
 	struct fs_node at;
-	enum rc rc = RC_OK;
 	fs_node_parse(ino, &at);
 	if (!data) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	if (open && off && off == atomic_load(&open->end)) {
+	l.dir = at.dir;
+	if (at.kind == FS_NODE_DIR && fs_kept_is_end(fs, at.dir, off)) {
 		fuse_reply_buf(req, data, 0);
 		return;
 	}
-	l.dir = at.dir;
-	l.sparing = plus && off < BEHIND_DOTS && !attributes_wanted(fs->dirs);
-	if (at.kind != FS_NODE_DIR) {
-		rc = off >= BEHIND_DOTS || add_dots(&l.page, ino, FUSE_ROOT_ID, off) ?
-			fs_control_list(&l.page, &at, off, &why) : RC_OK;
-	} else {
-		l.full = !add_dots(&l.page, ino, FUSE_ROOT_ID, off);
-		if (!l.full && off < YOUNG_OFFSET)
-			rc = list_stored(&l, off, &why);
-		if (rc == RC_OK && !l.full)
-			list_young(&l, off);
-	}
+	enum rc rc = at.kind == FS_NODE_DIR ? list(&l, off, &why)
+					    : list_control(&l, &at, ino, off, &why);
 	/* what was added is told even if the rest failed: READDIRPLUS has counted it */
 	if (rc != RC_OK && !l.page.used) {
 		fs_refuse_read(req, "readdir", rc, &why);
 		return;
 	}
-	if ((!plus && l.page.used) || l.events > FEW)
-		told_plain(fs, l.dir);
-	if (open)
-		atomic_store(&open->end, rc == RC_OK && !l.full ? l.page.last : 0);
 	fuse_reply_buf(req, data, l.page.used);
 	fs_metrics_did_read(fs->metrics, FS_METRICS_LIST, clock_boot_us() - start_us);
 }
 
 void fs_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	read_dir(req, ino, size, off, fi, false);
+	(void)fi;
+	read_dir(req, ino, size, off, false);
 }
 
 void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
-	read_dir(req, ino, size, off, fi, true);
-}
-
-void fs_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	free((struct open_dir *)(uintptr_t)fi->fh);
-	fuse_reply_err(req, 0);
+	(void)fi;
+	read_dir(req, ino, size, off, true);
 }

@@ -12,7 +12,6 @@ void fs_dir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi);
-void fs_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
 /* LOOKUP, on its way to fs_lookup: names that are looked up one by one want attributes. */
 void fs_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

@@ -12,6 +12,7 @@
 #include "event/name.h"
 #include "fs/fs-control.h"
 #include "fs/fs-file.h"
+#include "fs/fs-kept.h"
 #include "fs/fs-node.h"
 #include "fs/fs-place.h"
 #include "fs/fs-refuse.h"
@@ -44,8 +45,10 @@ static bool is_probe(const char *name)
 void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, fuse_ino_t ino,
 			 struct fuse_entry_param *out)
 {
+	struct fs_node at;
+	fs_node_parse(ino, &at);
 	*out = (struct fuse_entry_param){
-		.ino = ino, .attr_timeout = fs->fresh_s, .entry_timeout = fs->fresh_s,
+		.ino = ino, .attr_timeout = fs_kept_entry(fs, at.dir), .entry_timeout = fs->fresh_s,
 	};
 	if (d->row)
 		out->entry_timeout = FS_FOREVER;	/* a directory that has events stays */
@@ -102,8 +105,10 @@ static void lookup_stream(fuse_req_t req, int64_t dir)
 	}
 	uint64_t size;
 	int64_t mtime_us;
-	struct fuse_entry_param e = { .ino = fs_node_stream(dir, fs_stream_turn(fs, s, &size,
-										&mtime_us)) };
+	bool keep;
+	unsigned turn = fs_stream_turn(fs, s, fuse_req_ctx(req)->pid, &size, &mtime_us, &keep);
+	struct fuse_entry_param e = { .ino = fs_node_stream(dir, turn),
+				      .entry_timeout = keep ? FS_FOREVER : 0 };
 	fs_node_stat_stream(fs, dir, size, mtime_us, &e.attr);
 	fs_stream_put(fs, s);
 	fuse_reply_entry(req, &e);
@@ -216,6 +221,7 @@ static void getattr_dir(fuse_req_t req, fuse_ino_t ino, int64_t dir)
 	struct why why = { "" };
 	struct view_dir d;
 	struct stat st;
+	fs_kept_ask(fs, dir);
 	enum rc rc = fs_place_get(fs, dir, true, &d, &why);
 	/* an ls -l of those beside it is not to fail because nobody can tell what is in it now */
 	if (rc != RC_OK && rc != RC_NOT_FOUND)
@@ -224,8 +230,9 @@ static void getattr_dir(fuse_req_t req, fuse_ino_t ino, int64_t dir)
 		fs_refuse_read(req, "getattr", rc, &why);
 		return;
 	}
+	fs_kept_told(fs, dir, &d);
 	fs_node_stat_dir(fs, &d, ino, &st);
-	fuse_reply_attr(req, &st, fs->fresh_s);
+	fuse_reply_attr(req, &st, (double)d.fresh_ms / 1000);
 }
 
 static void getattr_event(fuse_req_t req, const struct fs_node *at)

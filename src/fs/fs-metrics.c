@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "monitor/metrics.h"
 #include "store/store-metrics.h"
 
@@ -42,8 +43,26 @@ static const struct metric_family errors = {
 	.kind = METRIC_COUNTER,
 };
 
+static const struct metric_family storage = {
+	.name = "event_store_storage_bytes",
+	.help = "bytes of the events that this mount has listed or looked up",
+	.kind = METRIC_GAUGE,
+};
+static const struct metric_family per_aggregate = {
+	.name = "event_store_events_per_aggregate",
+	.help = "events of an aggregate on average, of those it has listed or looked up",
+	.kind = METRIC_GAUGE,
+};
+
+/* To read the totals takes a second where there are a million aggregates. */
+#define TOTALS_MS 30000
+
 struct fs_metrics {
 	struct metrics *registry;
+	struct view *view;
+	char *bucket;
+	uint64_t totals_ms;	/* when they were read last; 0: not yet */
+	uint64_t bytes;
 	struct metric *reads[FS_METRICS_READS], *read_times[FS_METRICS_READS];
 };
 
@@ -71,21 +90,57 @@ static void declare(struct fs_metrics *m)
 		m->read_times[i] = metrics_get(m->registry, &read_times, labels);
 	}
 	metrics_declare(m->registry, &errors);
+	metrics_declare(m->registry, &storage);
+	metrics_declare(m->registry, &per_aggregate);
 }
 
-enum rc fs_metrics_new(struct fs_metrics **out, struct store *store, struct why *why)
+static void take_total(void *arg, const struct view_total *t)
 {
-	struct fs_metrics *m = calloc(1, sizeof(*m));
+	struct fs_metrics *m = arg;
+	const char *const labels[] = { "aggregate_type", t->type, NULL };
+	m->bytes += t->bytes;
+	metric_set(metrics_get(m->registry, &per_aggregate, labels),
+		   (double)t->events / (double)t->streams);
+}
+
+static void collect_totals(void *arg, struct metrics *registry)
+{
+	struct fs_metrics *m = arg;
+	const char *const labels[] = { "bucket", m->bucket, NULL };
+	uint64_t now = clock_boot_ms();
+	if (m->totals_ms && now < m->totals_ms + TOTALS_MS)
+		return;
+	m->totals_ms = now;
+	m->bytes = 0;
+	if (view_totals(m->view, take_total, m, NULL) == RC_OK)
+		metric_set(metrics_get(registry, &storage, labels), (double)m->bytes);
+}
+
+/* "s3://BUCKET/PREFIX": BUCKET; a directory as it is. */
+static char *bucket_of(const char *source)
+{
+	if (strncmp(source, "s3://", 5))
+		return strdup(source);
+	return strndup(source + 5, strcspn(source + 5, "/"));
+}
+
+enum rc fs_metrics_new(struct fs_metrics **out, struct store *store, struct view *view,
+		       const char *source, struct why *why)
+{
+	_cleanup_(fs_metrics_freep) struct fs_metrics *m = calloc(1, sizeof(*m));
 	if (!m)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
+	m->view = view;
+	m->bucket = bucket_of(source);
+	if (!m->bucket)
+		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	enum rc rc = metrics_new(&m->registry, why);
-	if (rc != RC_OK) {
-		free(m);
+	if (rc != RC_OK)
 		return rc;
-	}
 	declare(m);
+	metrics_on_collect(m->registry, collect_totals, m);
 	metrics_on_collect(m->registry, store_metrics_collect, store);
-	*out = m;
+	*out = TAKE_PTR(m);
 	return RC_OK;
 }
 
@@ -95,6 +150,7 @@ void fs_metrics_free(struct fs_metrics **pm)
 	if (!m)
 		return;
 	metrics_free(&m->registry);
+	free(m->bucket);
 	free(m);
 	*pm = NULL;
 }

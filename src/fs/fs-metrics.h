@@ -11,15 +11,21 @@
 #include "base/buf.h"
 #include "base/rc.h"
 #include "store/store.h"
+#include "store/view.h"
 
 struct fs_metrics;
 
 enum fs_metrics_read { FS_METRICS_EVENT, FS_METRICS_STREAM, FS_METRICS_LIST, FS_METRICS_READS };
 enum fs_metrics_operation { FS_METRICS_CHANGE, FS_METRICS_READ, FS_METRICS_OPERATIONS };
 
-/* The store must outlive it. */
-enum rc fs_metrics_new(struct fs_metrics **out, struct store *store, struct why *why) _must_check_;
+/* Store and view must outlive it. source: the store's name as it is mounted. */
+enum rc fs_metrics_new(struct fs_metrics **out, struct store *store, struct view *view,
+		       const char *source, struct why *why) _must_check_;
 void fs_metrics_free(struct fs_metrics **m);
+static inline void fs_metrics_freep(struct fs_metrics **m)
+{
+	fs_metrics_free(m);
+}
 
 /* n events of one type were appended. */
 void fs_metrics_wrote(struct fs_metrics *m, const char *type, const char *event_type, size_t n);

@@ -76,6 +76,11 @@ static void open_stream(fuse_req_t req, const struct fs_node *at, struct fuse_fi
 		fs_refuse_change(req, dir, NAME_STREAM, rc, &why);
 		return;
 	}
+	if (fs_stream_taken(fs, s, fs_node_turn(at))) {
+		fs_stream_put(fs, s);
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
 	if (truncate && size) {
 		fs_stream_put(fs, s);
 		fs_refuse(req, dir, NAME_STREAM, EPERM,

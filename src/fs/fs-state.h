@@ -26,6 +26,7 @@ struct fs_errors;
 struct fs_metrics;
 struct fs_monitor;
 struct fs_dirs;
+struct fs_kept;
 
 struct fs {
 	struct store *store;
@@ -48,11 +49,13 @@ struct fs {
 	struct fs_errors *errors;
 	struct fs_metrics *metrics;
 	struct fs_monitor *monitor;	/* NULL: nobody asked for it */
-	struct fs_dirs *dirs;		/* what the kernel has of listings */
+	struct fs_dirs *dirs;		/* what listings tell */
+	struct fs_kept *kept;		/* what the kernel keeps of directories */
 
 	struct fuse_session *session;
 	bool mounted;
 	bool parallel;			/* the kernel can run directory operations in parallel */
+	bool keeps_listings;		/* it can keep them, and ask when they are old */
 	atomic_bool initialised;	/* INIT was answered */
 	atomic_bool stopping, serving;
 	pthread_t server;

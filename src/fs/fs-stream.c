@@ -15,6 +15,7 @@
 #define BUCKETS 1024
 #define IDLE_MAX 1024
 #define PROMISE_MS 50	/* from LOOKUP to OPEN */
+#define SHARED_MS 30000	/* longer than from ESTALE to the second OPEN */
 
 struct fs_streams {
 	pthread_mutex_t lock;			/* guards all below, and the streams */
@@ -157,20 +158,52 @@ void fs_stream_put(struct fs *fs, struct fs_stream *s)
 	pthread_mutex_unlock(&t->lock);
 }
 
-unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, uint64_t *size_r, int64_t *mtime_us_r)
+/* The next turn, if this one's node may not be told again. */
+static void turn_locked(struct fs_stream *s, uint64_t now)
 {
-	uint64_t now = clock_boot_ms();
-	pthread_mutex_lock(&fs->streams->lock);
-	if (s->writers || now < s->promised_ms || !s->turns) {
+	bool busy = s->writers || now < s->promised_ms;
+	if (s->writers)
+		s->shared_ms = now + SHARED_MS;
+	bool keep = !busy && now >= s->shared_ms;
+	/* a node that is asked for each time never becomes one that is kept */
+	if (busy || keep != s->kept || !s->turns) {
 		s->turns++;
 		s->writers = 0;
 	}
+	s->kept = keep;
+}
+
+unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, pid_t who, uint64_t *size_r,
+			int64_t *mtime_us_r, bool *keep_r)
+{
+	uint64_t now = clock_boot_ms();
+	pthread_mutex_lock(&fs->streams->lock);
+	if (now >= s->promised_ms || s->promised_to != who)
+		turn_locked(s, now);
 	s->promised_ms = now + PROMISE_MS;
+	s->promised_to = who;
 	unsigned turn = s->turns % FS_NODE_TURNS;
 	*size_r = s->size;
 	*mtime_us_r = s->mtime_us;
+	*keep_r = s->kept;
 	pthread_mutex_unlock(&fs->streams->lock);
 	return turn;
+}
+
+bool fs_stream_taken(struct fs *fs, struct fs_stream *s, unsigned turn)
+{
+	pthread_mutex_lock(&fs->streams->lock);
+	if (!s->turns) {	/* it was forgotten, the kernel's node was not */
+		s->turns = turn ? turn : FS_NODE_TURNS;
+		s->kept = true;
+	}
+	bool taken = s->kept && s->writers && s->turns % FS_NODE_TURNS == turn;
+	if (taken) {
+		s->kept = false;
+		s->shared_ms = clock_boot_ms() + SHARED_MS;
+	}
+	pthread_mutex_unlock(&fs->streams->lock);
+	return taken;
 }
 
 uint64_t fs_stream_hold(struct fs *fs, struct fs_stream *s, unsigned turn)

@@ -22,6 +22,9 @@ struct fs_stream {
 	uint64_t turns;			/* how many there were, from 1; node ids come round */
 	unsigned writers;		/* who may write through the last turn's node */
 	uint64_t promised_ms;		/* until then somebody may be about to open it */
+	pid_t promised_to;
+	bool kept;			/* the kernel keeps the last turn's node, and asks no more */
+	uint64_t shared_ms;		/* until then it keeps none: several write */
 	uint64_t size;			/* of events.ndjson, as last seen */
 	int64_t mtime_us;
 	struct fs_stream *chain, *older, *newer;
@@ -40,10 +43,18 @@ void fs_stream_put(struct fs *fs, struct fs_stream *s);
 
 /*
  * Which node id LOOKUP answers for events.ndjson: since the kernel runs the WRITEs of one node one
- * at a time, each writer gets his own. One that nobody has open any more comes again: the kernel
- * asks a second time where the node is not the one it knew.
+ * at a time, each writer gets his own. One that nobody has open any more comes again, and who was
+ * told just now is told the same: the kernel asks a second time where the node is not the one it
+ * knew. *keep_r: only one writer at a time was seen here for a while, the kernel may keep the node
+ * and spare the LOOKUP.
  */
-unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, uint64_t *size_r, int64_t *mtime_us_r);
+unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, pid_t who, uint64_t *size_r,
+			int64_t *mtime_us_r, bool *keep_r);
+/*
+ * Before an OPEN for writing: is another one writing through this node, because the kernel kept it?
+ * Then ESTALE has it look the name up again. Never true for what it looked up for that reason.
+ */
+bool fs_stream_taken(struct fs *fs, struct fs_stream *s, unsigned turn);
 /*
  * Somebody may write through the node of `turn`; give what is returned to fs_stream_unhold, 0 too.
  * Without it a writer may share a node, and wait for the other: nothing else.

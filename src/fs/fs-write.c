@@ -14,6 +14,7 @@
 #include "base/failpoint.h"
 #include "fs/fs-errors.h"
 #include "fs/fs-file.h"
+#include "fs/fs-kept.h"
 #include "fs/fs-metrics.h"
 #include "fs/fs-node.h"
 #include "fs/fs-refuse.h"
@@ -129,6 +130,7 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 	enum rc rc = store_append(fs->store, a, &why);
 	FAILPOINT("fs-appended");
 	if (rc == RC_OK) {
+		fs_kept_appended(fs, dir);
 		if (!a->known)
 			count(fs, s, drafts, n);
 		fs_metrics_write_time(fs->metrics, s->type, clock_boot_us() - start_us);

@@ -23,6 +23,7 @@
 #include "fs/fs-errors.h"
 #include "fs/fs-file.h"
 #include "fs/fs-gather.h"
+#include "fs/fs-kept.h"
 #include "fs/fs-lookup.h"
 #include "fs/fs-metrics.h"
 #include "fs/fs-monitor.h"
@@ -47,16 +48,19 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 	conn->congestion_threshold = 48;
 	conn->time_gran = 1000;
 	/*
-	 * No writeback cache: write(2) is where an append succeeds or fails. No AUTO_INVAL_DATA:
-	 * events never change, listings are dropped at opendir, the rest is not cached. No
-	 * ASYNC_DIO: pieces of one write must come in order.
+	 * No writeback cache: write(2) is where an append succeeds or fails. No ASYNC_DIO: pieces
+	 * of one write must come in order. READDIRPLUS always: not to look up a thousand
+	 * directories saves more than the larger entries cost. AUTO_INVAL_DATA is what has the
+	 * kernel ask for a directory's attributes before it tells a listing that it kept.
 	 */
-	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
-				  FUSE_CAP_ASYNC_DIO);
+	const unsigned keeps = FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_NO_OPENDIR_SUPPORT;
+	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_ASYNC_DIO |
+				  FUSE_CAP_READDIRPLUS_AUTO);
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
-				       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-				       FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_CACHE_SYMLINKS);
+				       FUSE_CAP_READDIRPLUS | FUSE_CAP_HANDLE_KILLPRIV |
+				       FUSE_CAP_CACHE_SYMLINKS | keeps);
 	fs->parallel = conn->capable & FUSE_CAP_PARALLEL_DIROPS;
+	fs->keeps_listings = (conn->capable & keeps) == keeps;
 }
 
 static const struct fuse_lowlevel_ops operations = {
@@ -71,7 +75,6 @@ static const struct fuse_lowlevel_ops operations = {
 	.opendir = fs_dir_open,
 	.readdir = fs_dir_read,
 	.readdirplus = fs_dir_read_plus,
-	.releasedir = fs_dir_release,
 	.open = fs_open,
 	.create = fs_open_create,
 	.read = fs_open_read,
@@ -127,9 +130,11 @@ static enum rc make_rooms(struct fs *fs, struct why *why)
 	if (rc == RC_OK)
 		rc = fs_errors_new(&fs->errors, why);
 	if (rc == RC_OK)
-		rc = fs_metrics_new(&fs->metrics, fs->store, why);
+		rc = fs_metrics_new(&fs->metrics, fs->store, fs->view, fs->source, why);
 	if (rc == RC_OK)
 		rc = fs_dirs_new(&fs->dirs, why);
+	if (rc == RC_OK)
+		rc = fs_kept_new(&fs->kept, why);
 	if (rc == RC_OK)
 		rc = fs_write_handles_new(&fs->handles, why);
 	return rc;
@@ -206,6 +211,7 @@ void fs_free(struct fs **pfs)
 	fs_errors_free(&fs->errors);
 	fs_metrics_free(&fs->metrics);
 	fs_dirs_free(&fs->dirs);
+	fs_kept_free(&fs->kept);
 	free(fs->source);
 	free(fs->mountpoint);
 	free(fs);

@@ -9,6 +9,7 @@ noinst_LIBRARIES += %D%/libfs.a
 	%D%/fs-errors.c %D%/fs-errors.h \
 	%D%/fs-file.c %D%/fs-file.h \
 	%D%/fs-gather.c %D%/fs-gather.h \
+	%D%/fs-kept.c %D%/fs-kept.h \
 	%D%/fs-lookup.c %D%/fs-lookup.h \
 	%D%/fs-metrics.c %D%/fs-metrics.h \
 	%D%/fs-monitor.c %D%/fs-monitor.h \

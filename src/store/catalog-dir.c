@@ -234,6 +234,24 @@ enum rc catalog_dir_next_stream(struct catalog_conn *conn, int64_t after, struct
 	return take_one(conn, stmt, out, why);
 }
 
+enum rc catalog_dir_totals(struct catalog_conn *conn, catalog_total_fn *fn, void *arg,
+			   struct why *why)
+{
+	sqlite3_stmt *stmt = catalog_stmt(
+		conn, CATALOG_DIR_TOTALS,
+		"SELECT type, count(*), sum(events), sum(stream_size) FROM dirs"
+		" WHERE stream AND events > 0 GROUP BY type");
+	enum rc rc;
+	while ((rc = catalog_step(conn, stmt, why)) == RC_OK)
+		fn(arg, &(struct catalog_total){
+				.type = (const char *)sqlite3_column_text(stmt, 0),
+				.streams = (uint64_t)sqlite3_column_int64(stmt, 1),
+				.events = (uint64_t)sqlite3_column_int64(stmt, 2),
+				.stream_size = (uint64_t)sqlite3_column_int64(stmt, 3),
+			});
+	return rc == RC_NOT_FOUND ? RC_OK : rc;
+}
+
 enum rc catalog_dir_hide(struct catalog_conn *conn, struct catalog_dir *dir, struct why *why)
 {
 	dir->stream = false;

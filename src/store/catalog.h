@@ -59,7 +59,7 @@ enum catalog_slot {
 	CATALOG_BEGIN, CATALOG_COMMIT, CATALOG_META_GET, CATALOG_META_SET, CATALOG_TYPE_GET,
 	CATALOG_TYPE_FIND, CATALOG_TYPE_ADD, CATALOG_DIR_GET, CATALOG_DIR_FIND, CATALOG_DIR_ADD,
 	CATALOG_DIR_SAVE, CATALOG_DIR_RISE, CATALOG_DIR_LIST, CATALOG_DIR_SHOW, CATALOG_DIR_TURN,
-	CATALOG_DIR_STREAMS, CATALOG_DIR_ANY, CATALOG_EVENT_GET, CATALOG_EVENT_ORDINAL,
+	CATALOG_DIR_STREAMS, CATALOG_DIR_TOTALS, CATALOG_DIR_ANY, CATALOG_EVENT_GET, CATALOG_EVENT_ORDINAL,
 	CATALOG_EVENT_LIST, CATALOG_EVENT_TEXTS, CATALOG_EVENT_ADD, CATALOG_EVENT_SETTLE,
 	CATALOG_EVENT_REMOVE, CATALOG_EVENT_SHIFT, CATALOG_EVENT_BEFORE, CATALOG_EVENT_FROM,
 	CATALOG_EVENT_AFTER_ORDINAL, CATALOG_EVENT_SOFT, CATALOG_EVENT_SOFT_DIRS,
@@ -140,6 +140,14 @@ enum rc catalog_dir_list(struct catalog_conn *conn, int64_t parent, int64_t afte
 /* The next stream behind a row, by row. RC_NOT_FOUND. */
 enum rc catalog_dir_next_stream(struct catalog_conn *conn, int64_t after, struct catalog_dir *out,
 				struct why *why) _must_check_;
+/* Of each aggregate type that has events: how many streams, events, bytes of their text. */
+struct catalog_total {
+	const char *type;
+	uint64_t streams, events, stream_size;
+};
+typedef void catalog_total_fn(void *arg, const struct catalog_total *total);
+enum rc catalog_dir_totals(struct catalog_conn *conn, catalog_total_fn *fn, void *arg,
+			   struct why *why) _must_check_;
 /* A stream without events is hidden, and those above it that have nothing else to show. */
 enum rc catalog_dir_hide(struct catalog_conn *conn, struct catalog_dir *dir, struct why *why)
 	_must_check_;

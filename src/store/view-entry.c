@@ -21,6 +21,7 @@ void view_entry_dir(const struct view *v, const struct catalog_dir *from, struct
 	out->events = from->events;
 	out->epoch = from->epoch;
 	out->stream_size = from->stream_size;
+	out->fresh_ms = 0;
 	out->mtime_us = from->mtime ? from->mtime : v->birth_us;
 	out->ctime_us = from->ctime ? from->ctime : v->birth_us;
 }

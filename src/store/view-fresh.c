@@ -142,6 +142,21 @@ void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *a
 	pthread_mutex_unlock(&f->lock);
 }
 
+uint64_t view_fresh_left(struct view_fresh *f, const struct catalog_dir *dir, bool ledger,
+			 uint64_t fresh_ms)
+{
+	uint64_t now = clock_boot_ms(), asked = UINT64_MAX;
+	pthread_mutex_lock(&f->lock);
+	if (ledger)
+		asked = f->streams_ms;
+	if (dir->depth >= 2 || !ledger) {
+		struct fresh_entry *e = find_locked(f, hash_of(dir->type, dir->id));
+		asked = !e ? 0 : e->asked_ms < asked ? e->asked_ms : asked;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return asked && now < asked + fresh_ms ? asked + fresh_ms - now : 0;
+}
+
 bool view_fresh_children(struct view_fresh *f, const struct fresh_ask *ask)
 {
 	uint64_t now = clock_boot_ms();

@@ -120,6 +120,9 @@ bool view_fresh_unchanged(struct view_fresh *f, struct fresh_ask *ask);
 /* The same for the list of streams. */
 bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask);
 void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *ask);
+/* For how many of fresh_ms is the last answer still good? One not asked for counts as old. */
+uint64_t view_fresh_left(struct view_fresh *f, const struct catalog_dir *dir, bool ledger,
+			 uint64_t fresh_ms);
 /*
  * Is it time to look for directories below? cost_ms is how long the last look took: expensive
  * ones are rarer.

@@ -222,8 +222,36 @@ enum rc view_get_dir(struct view *v, int64_t row, bool refresh, struct view_dir 
 		rc = rc_fail(RC_NOT_FOUND, why, "no directory %jd", (intmax_t)row);
 	else if (asked != RC_OK && dir.depth >= 2 && !dir.events && !dir.epoch)
 		rc = asked;
-	if (rc == RC_OK)
-		view_entry_dir(v, &dir, out);
+	if (rc != RC_OK)
+		return rc;
+	view_entry_dir(v, &dir, out);
+	if (refresh)
+		out->fresh_ms = view_fresh_left(&v->fresh, &dir, v->src.ledger, v->fresh_ms);
+	return RC_OK;
+}
+
+struct totals {
+	view_total_fn *fn;
+	void *arg;
+};
+
+static void take_total(void *arg, const struct catalog_total *from)
+{
+	const struct totals *t = arg;
+	t->fn(t->arg, &(struct view_total){
+			      .type = from->type,
+			      .streams = from->streams,
+			      .events = from->events,
+			      .bytes = from->stream_size - from->events,	/* without the newlines */
+		      });
+}
+
+enum rc view_totals(struct view *v, view_total_fn *fn, void *arg, struct why *why)
+{
+	struct totals t = { fn, arg };
+	struct catalog_conn *conn = catalog_read(v->catalog);
+	enum rc rc = catalog_dir_totals(conn, take_total, &t, why);
+	catalog_done(v->catalog, conn);
 	return rc;
 }
 

@@ -60,6 +60,7 @@ struct view_dir {
 	uint64_t head;		/* its last number shown */
 	uint64_t events;	/* how many events are shown */
 	uint64_t stream_size;	/* bytes of events.ndjson */
+	uint64_t fresh_ms;	/* for how long this still counts as fresh; 0 where it was not refreshed */
 	int64_t mtime_us, ctime_us;	/* greatest occurred_at and recorded time shown below it; the store's birth where there is none */
 };
 
@@ -125,6 +126,16 @@ enum rc view_read_stream(struct view *v, int64_t row, uint64_t offset, size_t le
 enum rc view_list_time(struct view *v, int64_t from_us, int64_t to_us, uint64_t cursor, view_entry_fn *fn, void *arg, struct why *why) _must_check_;
 /* First and last recorded time of all events; RC_NOT_FOUND in an empty store. */
 enum rc view_time_range(struct view *v, int64_t *first_us, int64_t *last_us, struct why *why) _must_check_;
+
+/* What the catalog knows by now of an aggregate type. */
+struct view_total {
+	const char *type;
+	uint64_t streams, events;
+	uint64_t bytes;		/* of the events' stored bodies */
+};
+/* Tell fn of each type that has events. Asks nobody; reads as many rows as there are aggregates. fn must not call the view. */
+typedef void view_total_fn(void *arg, const struct view_total *total);
+enum rc view_totals(struct view *v, view_total_fn *fn, void *arg, struct why *why) _must_check_;
 
 /* This process appended to the stream: the next question about it asks the ledger, however fresh the last answer is. Cheap, no I/O. */
 void view_touch(struct view *v, const char *type, const char *id);
