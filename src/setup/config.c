@@ -233,6 +233,17 @@ static enum rc choose_brokers(struct config *c, struct why *why)
 	return option_set(c, option_by_key("kafka"), buf_text(&text), CONFIG_ENVIRONMENT, why);
 }
 
+/* A re-seed writes those again that lie there, so that no pass under way can move them. */
+static enum rc check_checkpoint(const struct config *c, struct why *why)
+{
+	static const char below[] = "checkpoints/";
+	if (!strncmp(c->checkpoint, below, strlen(below)) && c->checkpoint[strlen(below)])
+		return RC_OK;
+	return rc_fail(RC_INVALID, why,
+		       "option \"checkpoint\": expected a key below \"%s\", found \"%.200s\"", below,
+		       c->checkpoint);
+}
+
 enum rc config_finish(struct config *c, struct why *why)
 {
 	enum rc rc = choose_file(c, why);
@@ -246,6 +257,8 @@ enum rc config_finish(struct config *c, struct why *why)
 		rc = choose_cache(c, why);
 	if (!rc && c->publisher && !c->kafka)
 		rc = choose_brokers(c, why);
+	if (!rc && c->publisher)
+		rc = check_checkpoint(c, why);
 	if (!rc && config_is_s3(c))
 		rc = config_store_finish(c, why);
 	return rc;

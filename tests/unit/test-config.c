@@ -631,6 +631,18 @@ START_TEST(brokers_may_be_named_by_host_and_port)
 }
 END_TEST
 
+START_TEST(a_checkpoint_lies_where_a_reseed_finds_it)
+{
+	ck_assert_int_eq(config_init(&c, &why), RC_OK);
+	c.publisher = true;
+	ck_assert_int_eq(config_set_store(&c, "/s", &why), RC_OK);
+	ck_assert_int_eq(config_add_list(&c, "checkpoint=state/publisher.json", &why), RC_OK);
+	ck_assert_int_eq(config_finish(&c, &why), RC_INVALID);
+	ck_assert_str_eq(why.text, "option \"checkpoint\": expected a key below \"checkpoints/\", "
+				   "found \"state/publisher.json\"");
+}
+END_TEST
+
 START_TEST(without_a_home_there_is_no_cache)
 {
 	unsetenv("XDG_CACHE_HOME");
@@ -679,6 +691,7 @@ int main(void)
 	tcase_add_test(t, what_is_printed_reads_back_the_same);
 	tcase_add_test(t, the_publishers_options_are_the_publishers);
 	tcase_add_test(t, brokers_may_be_named_by_host_and_port);
+	tcase_add_test(t, a_checkpoint_lies_where_a_reseed_finds_it);
 	tcase_add_test(t, without_a_home_there_is_no_cache);
 	suite_add_tcase(suite, t);
 
