@@ -43,7 +43,11 @@ class Mount:
         return self
 
     def __exit__(self, *_):
-        subprocess.run(["fusermount3", "-u", self.mnt], check=False)
+        deadline = time.monotonic() + 30  # who has just closed a file may still hold it
+        while subprocess.run(["fusermount3", "-u", self.mnt], check=False, stderr=subprocess.DEVNULL).returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
         self.process.wait(timeout=60)
 
     def stream(self, name):

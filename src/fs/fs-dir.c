@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "event/name.h"
+#include "fs/fs-ahead.h"
 #include "fs/fs-control.h"
 #include "fs/fs-kept.h"
 #include "fs/fs-lookup.h"
@@ -28,8 +29,9 @@
 #define STREAM_OFFSET (INT64_C(1) << 61)
 #define YOUNG_OFFSET (INT64_C(1) << 62)
 /*
- * What the kernel learns with attributes costs it more than all else of a find: from a listing it
- * learns so many events. Who looked up more, for want of attributes, has them for a while.
+ * What the kernel learns with attributes costs it more than all else of a find: where there are
+ * more events than these it learns none. Who looked up as many, for want of attributes, has them
+ * for a while.
  */
 #define FEW 8
 #define WANTED_MS 1000
@@ -68,16 +70,18 @@ void fs_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 /* Are a page's events to be told with attributes, all of them? */
-static bool attributes_wanted(struct fs_dirs *d, bool first)
+static bool attributes_wanted(struct fs_dirs *d)
 {
-	uint64_t now = clock_boot_ms();
-	if (now < atomic_load(&d->wanted_until)) {
-		if (!first)
-			atomic_store(&d->wanted_until, now + WANTED_MS);
-		return true;
-	}
-	atomic_store(&d->looked_up, 0);
-	return false;
+	return clock_boot_ms() < atomic_load(&d->wanted_until);
+}
+
+/* A page is told. Whoever goes on with one listing goes on to want them. */
+static void told_page(struct fs_dirs *d, bool wanted, bool first)
+{
+	if (!wanted)
+		atomic_store(&d->looked_up, 0);
+	else if (!first)
+		atomic_store(&d->wanted_until, clock_boot_ms() + WANTED_MS);
 }
 
 /* Notice which young directories the store knows by now, so that none is listed twice. */
@@ -131,8 +135,9 @@ struct listing {
 	struct fs_dir_page page;
 	int64_t dir;
 	bool full;
-	bool sparing;	/* only few events are told with attributes */
-	size_t events;	/* told */
+	bool sparing;	/* events are told without attributes */
+	bool ahead;	/* nobody asked for it yet: nothing may be counted as told */
+	bool unfit;	/* for that */
 };
 
 static bool add_dir(struct listing *l, const struct view_entry *entry)
@@ -157,12 +162,15 @@ static bool add_entry(void *arg, const struct view_entry *entry)
 {
 	struct listing *l = arg;
 	bool added;
-	if (entry->is_dir) {
+	if (entry->is_dir && l->ahead) {
+		l->unfit = true;
+		added = false;
+	} else if (entry->is_dir) {
 		added = add_dir(l, entry);
 	} else {
 		struct fuse_entry_param e;
 		fs_lookup_entry_event(l->fs, entry->event, &e);
-		if (l->sparing && l->events++ >= FEW)
+		if (l->sparing)
 			e.ino = 0;
 		added = fs_dir_page_add(&l->page, entry->event->name, &e,
 					(off_t)entry->cursor + BEHIND_DOTS);
@@ -209,30 +217,68 @@ static void list_young(struct listing *l, off_t off)
 	}
 }
 
-/* What is it like, as the listing begins? */
-static enum rc begin(struct fs *fs, int64_t dir, struct why *why)
+bool fs_dir_prepare(struct fs *fs, int64_t row, struct fs_ahead_page *out)
 {
+	struct listing l = { .fs = fs, .dir = row, .ahead = true,
+			     .page = { .data = out->data, .size = sizeof(out->data), .plus = true } };
+	struct fs_young_dir y;
 	struct view_dir d;
-	enum rc rc = fs_place_get(fs, dir, true, &d, why);
+	if (fs_place_get(fs, row, true, &d, NULL) != RC_OK || fs_young_next(fs->young, row, 0, &y))
+		return false;
+	out->print = fs_kept_print(fs, &d);
+	l.sparing = !attributes_wanted(fs->dirs) && d.events > FEW;
+	out->sparing = l.sparing;
+	l.full = !add_dots(&l.page, fs_node_dir(row), FUSE_ROOT_ID, 0);
+	if (l.full || list_stored(&l, 0, NULL) != RC_OK)
+		return false;
+	out->used = l.page.used;
+	out->end = l.full ? 0 : l.page.last;
+	return !l.unfit;
+}
+
+/* What is it like, as the listing begins? *made_r: its first page is there already. */
+static enum rc begin(struct listing *l, bool *made_r, struct why *why)
+{
+	struct fs *fs = l->fs;
+	struct view_dir d;
+	off_t end;
+	if (l->page.plus)
+		fs_ahead_wait(fs, l->dir);
+	enum rc rc = fs_place_get(fs, l->dir, true, &d, why);
 	if (rc == RC_OK)
-		rc = look_at_young(fs, dir, why);
-	if (rc == RC_OK)
-		fs_kept_list(fs, dir, &d);
-	return rc;
+		rc = look_at_young(fs, l->dir, why);
+	if (rc != RC_OK)
+		return rc;
+	fs_kept_list(fs, l->dir, &d);
+	l->sparing &= d.events > FEW;
+	if (!l->page.plus || d.depth < 2 || d.row != l->dir)
+		return RC_OK;
+	*made_r = fs_ahead_take(fs, l->dir, fs_kept_print(fs, &d), l->sparing, l->page.data,
+				l->page.size, &l->page.used, &end);
+	if (*made_r) {
+		l->full = !end;
+		l->page.last = end;
+	}
+	fs_ahead_saw(fs, l->dir, d.parent);
+	return RC_OK;
 }
 
 static enum rc list(struct listing *l, off_t off, struct why *why)
 {
-	enum rc rc = off < BEHIND_DOTS ? begin(l->fs, l->dir, why) : RC_OK;
+	bool first = off < BEHIND_DOTS, wanted = attributes_wanted(l->fs->dirs), made = false;
+	l->sparing = l->page.plus && !wanted;
+	enum rc rc = first ? begin(l, &made, why) : RC_OK;
 	if (rc != RC_OK)
 		return rc;
-	l->sparing = l->page.plus && !attributes_wanted(l->fs->dirs, off < BEHIND_DOTS);
-	l->full = !add_dots(&l->page, fs_node_dir(l->dir), FUSE_ROOT_ID, off);
-	if (!l->full && off < YOUNG_OFFSET)
-		rc = list_stored(l, off, why);
-	if (rc == RC_OK && !l->full)
-		list_young(l, off);
-	if ((!l->page.plus && l->page.used) || l->events > FEW)
+	told_page(l->fs->dirs, wanted, first);
+	if (!made) {
+		l->full = !add_dots(&l->page, fs_node_dir(l->dir), FUSE_ROOT_ID, off);
+		if (!l->full && off < YOUNG_OFFSET)
+			rc = list_stored(l, off, why);
+		if (rc == RC_OK && !l->full)
+			list_young(l, off);
+	}
+	if (l->page.used && (l->sparing || !l->page.plus))
 		fs_kept_plain(l->fs, l->dir);
 	if (rc == RC_OK && !l->full && l->page.last)
 		fs_kept_end(l->fs, l->dir, l->page.last);

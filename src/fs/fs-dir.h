@@ -13,6 +13,10 @@ void fs_dir_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 void fs_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi);
 
+struct fs_ahead_page;
+/* Make a directory's first page. False: it must be made when it is asked for. */
+bool fs_dir_prepare(struct fs *fs, int64_t row, struct fs_ahead_page *out);
+
 /* LOOKUP, on its way to fs_lookup: names that are looked up one by one want attributes. */
 void fs_dir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 

@@ -58,7 +58,7 @@ static uint64_t mix(uint64_t h, uint64_t n)
 	return h ^ h >> 29;
 }
 
-static uint64_t print_of(struct fs *fs, const struct view_dir *d)
+uint64_t fs_kept_print(struct fs *fs, const struct view_dir *d)
 {
 	uint64_t print = mix(mix(mix(mix(1, d->events), d->head), (uint64_t)d->mtime_us),
 			     (uint64_t)d->ctime_us);
@@ -96,7 +96,7 @@ void fs_kept_ask(struct fs *fs, int64_t dir)
 void fs_kept_told(struct fs *fs, int64_t dir, const struct view_dir *d)
 {
 	struct slot *s = slot_of(fs, dir);
-	uint64_t print = print_of(fs, d);
+	uint64_t print = fs_kept_print(fs, d);
 	pthread_mutex_lock(&fs->kept->lock);
 	bool good = !s->dir || (s->dir == dir && s->print == print && is_settled(d) &&
 				clock_boot_ms() >= s->doubted_until);
@@ -121,7 +121,7 @@ void fs_kept_drop(struct fs *fs, fuse_ino_t ino)
 void fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d)
 {
 	struct slot *s = slot_of(fs, dir);
-	uint64_t print = print_of(fs, d), now = clock_boot_ms();
+	uint64_t print = fs_kept_print(fs, d), now = clock_boot_ms();
 	pthread_mutex_lock(&fs->kept->lock);
 	if (s->dir != dir || s->print != print)
 		*s = (struct slot){ .dir = dir, .print = print,

@@ -18,6 +18,9 @@ struct fs_kept;
 enum rc fs_kept_new(struct fs_kept **out, struct why *why) _must_check_;
 void fs_kept_free(struct fs_kept **k);
 
+/* Equal where a directory's listing is. */
+uint64_t fs_kept_print(struct fs *fs, const struct view_dir *d);
+
 /* For how long, in seconds, may attributes be kept that come with a name, and without a refresh? */
 double fs_kept_entry(struct fs *fs, int64_t dir);
 /* A directory's attributes are about to be read, to be told: an append from here on is told, too. */

@@ -27,6 +27,7 @@ struct fs_metrics;
 struct fs_monitor;
 struct fs_dirs;
 struct fs_kept;
+struct fs_ahead;
 
 struct fs {
 	struct store *store;
@@ -50,6 +51,7 @@ struct fs {
 	struct fs_metrics *metrics;
 	struct fs_monitor *monitor;	/* NULL: nobody asked for it */
 	struct fs_dirs *dirs;		/* what listings tell */
+	struct fs_ahead *ahead;		/* listings made ahead */
 	struct fs_kept *kept;		/* what the kernel keeps of directories */
 
 	struct fuse_session *session;

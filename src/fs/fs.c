@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/fs-ahead.h"
 #include "fs/fs-change.h"
 #include "fs/fs-control.h"
 #include "fs/fs-dir.h"
@@ -136,6 +137,8 @@ static enum rc make_rooms(struct fs *fs, struct why *why)
 	if (rc == RC_OK)
 		rc = fs_kept_new(&fs->kept, why);
 	if (rc == RC_OK)
+		rc = fs_ahead_new(&fs->ahead, fs, why);
+	if (rc == RC_OK)
 		rc = fs_write_handles_new(&fs->handles, why);
 	return rc;
 }
@@ -204,6 +207,7 @@ void fs_free(struct fs **pfs)
 	fs_unmount(fs);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
+	fs_ahead_free(&fs->ahead);	/* it lists */
 	fs_write_handles_free(fs);
 	fs_young_free(&fs->young);
 	fs_files_free(&fs->files);

@@ -2,6 +2,7 @@ noinst_LIBRARIES += %D%/libfs.a
 %C%_libfs_a_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_libfs_a_SOURCES = \
 	%D%/fs.c %D%/fs.h %D%/fs-state.h \
+	%D%/fs-ahead.c %D%/fs-ahead.h \
 	%D%/fs-by-date.c %D%/fs-by-date.h \
 	%D%/fs-change.c %D%/fs-change.h \
 	%D%/fs-control.c %D%/fs-control.h \

@@ -15,26 +15,52 @@
 #include "base/cleanup.h"
 
 #define EVENTS (UINT64_C(1) << 60)
-#define DIRS_PAGE 64
-#define EVENTS_PAGE 512
+#define DIRS_PAGE 16
+#define EVENTS_PAGE 128	/* what a page of the kernel's takes, or less: the rest would be read for nothing */
 
-static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn, void *arg,
-			 bool *stopped_r, struct why *why)
+struct page {
+	struct catalog_dir dirs[DIRS_PAGE];
+	struct catalog_event rows[EVENTS_PAGE];
+	struct view_event shown[EVENTS_PAGE];
+	size_t n;	/* events */
+	bool begun;	/* the first events are read already */
+};
+
+static enum rc read_events(struct view *v, struct catalog_conn *conn, int64_t row, uint64_t number,
+			   unsigned fork, struct page *page, struct why *why)
 {
-	_cleanup_(freep) struct catalog_dir *page = malloc(DIRS_PAGE * sizeof(*page));
-	size_t n = DIRS_PAGE;
-	if (!page)
-		return rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
-	while (n == DIRS_PAGE) {
-		struct catalog_conn *conn = catalog_read(v->catalog);
-		enum rc rc = catalog_dir_list(conn, row, (int64_t)cursor, page, DIRS_PAGE, &n, why);
-		catalog_done(v->catalog, conn);
+	enum rc rc = catalog_event_list(conn, row, number, fork, page->rows, EVENTS_PAGE, &page->n,
+					why);
+	for (size_t i = 0; i < page->n && rc == RC_OK; i++)
+		rc = view_entry_event(v, conn, &page->rows[i], &page->shown[i], why);
+	return rc;
+}
+
+/* Most directories have no others in them: the first events are read at once. */
+static enum rc read_dirs(struct view *v, int64_t row, uint64_t cursor, struct page *page,
+			 size_t *n_r, struct why *why)
+{
+	struct catalog_conn *conn = catalog_read(v->catalog);
+	enum rc rc = catalog_dir_list(conn, row, (int64_t)cursor, page->dirs, DIRS_PAGE, n_r, why);
+	page->begun = rc == RC_OK && *n_r < DIRS_PAGE;
+	if (page->begun)
+		rc = read_events(v, conn, row, 0, 0, page, why);
+	catalog_done(v->catalog, conn);
+	return rc;
+}
+
+static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, struct page *page,
+			 view_entry_fn *fn, void *arg, bool *stopped_r, struct why *why)
+{
+	while (!page->begun) {
+		size_t n;
+		enum rc rc = read_dirs(v, row, cursor, page, &n, why);
 		if (rc != RC_OK)
 			return rc;
 		for (size_t i = 0; i < n; i++) {
 			struct view_dir dir;
-			view_entry_dir(v, &page[i], &dir);
-			cursor = (uint64_t)page[i].row;
+			view_entry_dir(v, &page->dirs[i], &dir);
+			cursor = (uint64_t)page->dirs[i].row;
 			*stopped_r = !fn(arg, &(struct view_entry){ .cursor = cursor,
 								    .is_dir = true,
 								    .dir = &dir });
@@ -46,8 +72,8 @@ static enum rc list_dirs(struct view *v, int64_t row, uint64_t cursor, view_entr
 }
 
 /* The place behind which a listing goes on. */
-static enum rc find_place(struct view *v, int64_t row, uint64_t cursor, uint64_t *number_r,
-			  unsigned *fork_r, struct why *why)
+static enum rc find_place(struct catalog_conn *conn, int64_t row, uint64_t cursor,
+			  uint64_t *number_r, unsigned *fork_r, struct why *why)
 {
 	struct catalog_event e;
 	uint32_t ordinal = (uint32_t)(cursor & ~EVENTS);
@@ -55,12 +81,10 @@ static enum rc find_place(struct view *v, int64_t row, uint64_t cursor, uint64_t
 	*fork_r = 0;
 	if (!ordinal)
 		return RC_OK;
-	struct catalog_conn *conn = catalog_read(v->catalog);
 	enum rc rc = catalog_event_ordinal(conn, row, ordinal, &e, why);
 	bool gone = rc == RC_NOT_FOUND;
 	if (gone)
 		rc = catalog_event_after_ordinal(conn, row, ordinal, &e, why);
-	catalog_done(v->catalog, conn);
 	if (rc == RC_OK) {
 		*number_r = e.number;
 		*fork_r = gone ? e.fork - 1 : e.fork;
@@ -71,39 +95,31 @@ static enum rc find_place(struct view *v, int64_t row, uint64_t cursor, uint64_t
 	return rc;
 }
 
-struct page {
-	struct catalog_event rows[EVENTS_PAGE];
-	struct view_event shown[EVENTS_PAGE];
-};
-
-static enum rc list_events(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *fn,
-			   void *arg, struct why *why)
+static enum rc list_events(struct view *v, int64_t row, uint64_t cursor, struct page *page,
+			   view_entry_fn *fn, void *arg, struct why *why)
 {
-	uint64_t number;
-	unsigned fork;
-	enum rc rc = find_place(v, row, cursor, &number, &fork, why);
-	if (rc != RC_OK)
-		return rc;
-	_cleanup_(freep) struct page *page = malloc(sizeof(*page));
-	if (!page)
-		return rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
-	/* a small page first: most directories are small, and the first answer is to come soon */
-	for (size_t n, max = 64;; max = EVENTS_PAGE) {
-		struct catalog_conn *conn = catalog_read(v->catalog);
-		rc = catalog_event_list(conn, row, number, fork, page->rows, max, &n, why);
-		for (size_t i = 0; i < n && rc == RC_OK; i++)
-			rc = view_entry_event(v, conn, &page->rows[i], &page->shown[i], why);
-		catalog_done(v->catalog, conn);
+	uint64_t number = 0;
+	unsigned fork = 0;
+	enum rc rc = RC_OK;
+	for (bool placed = page->begun;; placed = true, page->begun = false) {
+		if (!page->begun) {
+			struct catalog_conn *conn = catalog_read(v->catalog);
+			if (!placed)
+				rc = find_place(conn, row, cursor, &number, &fork, why);
+			if (rc == RC_OK)
+				rc = read_events(v, conn, row, number, fork, page, why);
+			catalog_done(v->catalog, conn);
+		}
 		if (rc != RC_OK)
 			return rc;
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < page->n; i++)
 			if (!fn(arg, &(struct view_entry){ .cursor = EVENTS | page->rows[i].ordinal,
 							   .event = &page->shown[i] }))
 				return RC_OK;
-		if (n < max)
+		if (page->n < EVENTS_PAGE)
 			return RC_OK;
-		number = page->rows[n - 1].number;
-		fork = page->rows[n - 1].fork;
+		number = page->rows[page->n - 1].number;
+		fork = page->rows[page->n - 1].fork;
 	}
 }
 
@@ -111,13 +127,13 @@ enum rc view_list(struct view *v, int64_t row, uint64_t cursor, view_entry_fn *f
 		  struct why *why)
 {
 	bool stopped = false;
-	if (cursor < EVENTS) {
-		enum rc rc = list_dirs(v, row, cursor, fn, arg, &stopped, why);
-		if (rc != RC_OK || stopped)
-			return rc;
-		cursor = EVENTS;
-	}
-	return list_events(v, row, cursor, fn, arg, why);
+	_cleanup_(freep) struct page *page = malloc(sizeof(*page));
+	if (!page)
+		return rc_fail(RC_NO_MEMORY, why, "no memory to list a directory");
+	page->begun = false;
+	enum rc rc = cursor < EVENTS ? list_dirs(v, row, cursor, page, fn, arg, &stopped, why)
+				     : RC_OK;
+	return rc != RC_OK || stopped ? rc : list_events(v, row, cursor, page, fn, arg, why);
 }
 
 #define KNOWN_PAGE 32
