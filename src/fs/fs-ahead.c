@@ -15,7 +15,8 @@
 #define RUN 2		/* so many in a row make a walk */
 #define THREADS 4	/* where refreshing is a round trip */
 
-enum slot_state { SLOT_FREE, SLOT_BUSY, SLOT_READY };
+/* FAILED ones keep their place until they are passed by: else the threads would go on without end. */
+enum slot_state { SLOT_FREE, SLOT_BUSY, SLOT_READY, SLOT_FAILED };
 
 struct slot {
 	enum slot_state state;
@@ -101,6 +102,8 @@ static void look_locked(struct fs_ahead *a)
 			a->rows[a->n_rows++] = f.rows[i];
 	if (f.n)
 		a->after = f.rows[f.n - 1];
+	if (a->n_rows > 1)
+		pthread_cond_broadcast(&a->work);	/* the other threads waited for this */
 }
 
 static void make_locked(struct fs_ahead *a, struct slot *s)
@@ -112,7 +115,7 @@ static void make_locked(struct fs_ahead *a, struct slot *s)
 	pthread_mutex_unlock(&a->lock);
 	bool made = fs_dir_prepare(a->fs, s->row, &s->page);
 	pthread_mutex_lock(&a->lock);
-	s->state = made && s->walk == a->walk && s->row > a->last ? SLOT_READY : SLOT_FREE;
+	s->state = s->walk != a->walk || s->row <= a->last ? SLOT_FREE : made ? SLOT_READY : SLOT_FAILED;
 	pthread_cond_broadcast(&a->made);
 }
 
@@ -164,8 +167,8 @@ void fs_ahead_saw(struct fs *fs, int64_t row, int64_t parent)
 		a->after = row;
 	/* what was passed by is of no use */
 	for (size_t i = 0; i < WINDOW; i++)
-		if (a->slots[i].state == SLOT_READY &&
-		    (a->slots[i].walk != a->walk || a->slots[i].row < row))
+		if ((a->slots[i].state == SLOT_READY || a->slots[i].state == SLOT_FAILED) &&
+		    (a->slots[i].walk != a->walk || a->slots[i].row <= row))
 			a->slots[i].state = SLOT_FREE;
 	size_t passed = 0;
 	while (passed < a->n_rows && a->rows[passed] <= row)

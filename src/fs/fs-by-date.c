@@ -66,7 +66,7 @@ static void entry_of(struct fs *fs, fuse_ino_t ino, const struct span *s,
 		     struct fuse_entry_param *out)
 {
 	*out = (struct fuse_entry_param){
-		.ino = ino, .attr_timeout = FS_FOREVER, .entry_timeout = FS_FOREVER,
+		.ino = ino, .attr_timeout = 0, .entry_timeout = FS_FOREVER,
 	};
 	fs_node_stat_plain(fs, ino, S_IFDIR | 0555, 0, s->from_us, &out->attr);
 }

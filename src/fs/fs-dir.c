@@ -138,6 +138,8 @@ struct listing {
 	bool sparing;	/* events are told without attributes */
 	bool ahead;	/* nobody asked for it yet: nothing may be counted as told */
 	bool unfit;	/* for that */
+	bool plain;	/* something was told without attributes */
+	uint64_t print;	/* what it is like, where it begins here */
 };
 
 static bool add_dir(struct listing *l, const struct view_entry *entry)
@@ -170,8 +172,10 @@ static bool add_entry(void *arg, const struct view_entry *entry)
 	} else {
 		struct fuse_entry_param e;
 		fs_lookup_entry_event(l->fs, entry->event, &e);
-		if (l->sparing)
+		if (l->sparing) {
 			e.ino = 0;
+			l->plain = true;
+		}
 		added = fs_dir_page_add(&l->page, entry->event->name, &e,
 					(off_t)entry->cursor + BEHIND_DOTS);
 	}
@@ -242,6 +246,7 @@ static enum rc begin(struct listing *l, bool *made_r, struct why *why)
 	struct fs *fs = l->fs;
 	struct view_dir d;
 	off_t end;
+	fs_kept_begin(fs, l->dir);
 	if (l->page.plus)
 		fs_ahead_wait(fs, l->dir);
 	enum rc rc = fs_place_get(fs, l->dir, true, &d, why);
@@ -249,15 +254,17 @@ static enum rc begin(struct listing *l, bool *made_r, struct why *why)
 		rc = look_at_young(fs, l->dir, why);
 	if (rc != RC_OK)
 		return rc;
+	l->print = fs_kept_print(fs, &d);
 	fs_kept_list(fs, l->dir, &d);
 	l->sparing &= d.events > FEW;
 	if (!l->page.plus || d.depth < 2 || d.row != l->dir)
 		return RC_OK;
-	*made_r = fs_ahead_take(fs, l->dir, fs_kept_print(fs, &d), l->sparing, l->page.data,
-				l->page.size, &l->page.used, &end);
+	*made_r = fs_ahead_take(fs, l->dir, l->print, l->sparing, l->page.data, l->page.size,
+				&l->page.used, &end);
 	if (*made_r) {
 		l->full = !end;
 		l->page.last = end;
+		l->plain = l->sparing;
 	}
 	fs_ahead_saw(fs, l->dir, d.parent);
 	return RC_OK;
@@ -278,10 +285,10 @@ static enum rc list(struct listing *l, off_t off, struct why *why)
 		if (rc == RC_OK && !l->full)
 			list_young(l, off);
 	}
-	if (l->page.used && (l->sparing || !l->page.plus))
+	if (l->plain || (l->page.used && !l->page.plus))
 		fs_kept_plain(l->fs, l->dir);
-	if (rc == RC_OK && !l->full && l->page.last)
-		fs_kept_end(l->fs, l->dir, l->page.last);
+	if (first && rc == RC_OK && !l->full)
+		fs_kept_end(l->fs, l->dir, l->print, l->page.last);
 	return rc;
 }
 

@@ -21,7 +21,7 @@
 /* One place for many: who comes later has it. */
 struct slot {
 	int64_t dir;		/* of which a listing was told last; 0: of none so far */
-	uint64_t print;		/* what it was like when that began */
+	uint64_t print;		/* what it was like when that began; 0: not yet known */
 	uint64_t doubted_until;	/* clock_boot_ms */
 	off_t end;		/* behind its last entry; 0: unknown */
 	bool plain;		/* some of it was told without attributes */
@@ -87,14 +87,23 @@ double fs_kept_entry(struct fs *fs, int64_t dir)
 	return fs->fresh_s;
 }
 
-void fs_kept_ask(struct fs *fs, int64_t dir)
+static uint64_t fresh_ms(const struct fs *fs)
 {
-	atomic_store(&fs->kept->told_until[(uint64_t)dir % SLOTS],
-		     clock_boot_ms() + (uint64_t)(fs->fresh_s * 1000) + SLACK_MS);
+	return (uint64_t)(fs->fresh_s * 1000);
 }
 
-void fs_kept_told(struct fs *fs, int64_t dir, const struct view_dir *d)
+uint64_t fs_kept_ask(struct fs *fs, int64_t dir)
 {
+	uint64_t now = clock_boot_ms();
+	atomic_store(&fs->kept->told_until[(uint64_t)dir % SLOTS], now + fresh_ms(fs) + SLACK_MS);
+	return now;
+}
+
+double fs_kept_told(struct fs *fs, int64_t dir, const struct view_dir *d, uint64_t start_ms)
+{
+	/* no longer than an append is told of it */
+	uint64_t spent = clock_boot_ms() - start_ms;
+	uint64_t left = fresh_ms(fs) > spent ? fresh_ms(fs) - spent : 0;
 	struct slot *s = slot_of(fs, dir);
 	uint64_t print = fs_kept_print(fs, d);
 	pthread_mutex_lock(&fs->kept->lock);
@@ -104,18 +113,39 @@ void fs_kept_told(struct fs *fs, int64_t dir, const struct view_dir *d)
 	/* the slot stays: what is told next may have been listed before this */
 	if (!good)
 		fs_kept_drop(fs, fs_node_dir(dir));
+	return (double)(d->fresh_ms < left ? d->fresh_ms : left) / 1000;
+}
+
+static void ask_again(struct fs *fs, int64_t dir)
+{
+	(void)fuse_lowlevel_notify_inval_inode(fs->session, fs_node_dir(dir), -1, 0);
 }
 
 void fs_kept_appended(struct fs *fs, int64_t dir)
 {
-	if (clock_boot_ms() < atomic_load(&fs->kept->told_until[(uint64_t)dir % SLOTS]))
-		(void)fuse_lowlevel_notify_inval_inode(fs->session, fs_node_dir(dir), -1, 0);
+	struct slot *s = slot_of(fs, dir);
+	if (clock_boot_ms() >= atomic_load(&fs->kept->told_until[(uint64_t)dir % SLOTS]))
+		return;
+	pthread_mutex_lock(&fs->kept->lock);
+	bool listed = s->dir;
+	pthread_mutex_unlock(&fs->kept->lock);
+	if (listed)	/* who never lists is not to pay */
+		ask_again(fs, dir);
 }
 
 void fs_kept_drop(struct fs *fs, fuse_ino_t ino)
 {
 	/* what the kernel does not know it need not drop */
 	(void)fuse_lowlevel_notify_inval_inode(fs->session, ino, 0, 0);
+}
+
+void fs_kept_begin(struct fs *fs, int64_t dir)
+{
+	struct slot *s = slot_of(fs, dir);
+	pthread_mutex_lock(&fs->kept->lock);
+	if (!s->dir)
+		s->dir = dir;
+	pthread_mutex_unlock(&fs->kept->lock);
 }
 
 void fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d)
@@ -125,8 +155,12 @@ void fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d)
 	pthread_mutex_lock(&fs->kept->lock);
 	if (s->dir != dir || s->print != print)
 		*s = (struct slot){ .dir = dir, .print = print,
-				    .doubted_until = s->dir ? now + SETTLING_MS : 0 };
+				    .doubted_until = s->print ? now + SETTLING_MS : 0 };
 	pthread_mutex_unlock(&fs->kept->lock);
+	/* attributes that came with the name may be kept longer than what is listed is fresh */
+	if (atomic_load(&fs->kept->told_until[(uint64_t)dir % SLOTS]) >
+	    now + d->fresh_ms + SLACK_MS)
+		ask_again(fs, dir);
 }
 
 void fs_kept_plain(struct fs *fs, int64_t dir)
@@ -150,11 +184,11 @@ void fs_kept_looked_up(struct fs *fs, int64_t dir)
 		fs_kept_drop(fs, fs_node_dir(dir));
 }
 
-void fs_kept_end(struct fs *fs, int64_t dir, off_t end)
+void fs_kept_end(struct fs *fs, int64_t dir, uint64_t print, off_t end)
 {
 	struct slot *s = slot_of(fs, dir);
 	pthread_mutex_lock(&fs->kept->lock);
-	if (s->dir == dir)
+	if (s->dir == dir && s->print == print)
 		s->end = end;
 	pthread_mutex_unlock(&fs->kept->lock);
 }

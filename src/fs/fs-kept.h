@@ -23,22 +23,26 @@ uint64_t fs_kept_print(struct fs *fs, const struct view_dir *d);
 
 /* For how long, in seconds, may attributes be kept that come with a name, and without a refresh? */
 double fs_kept_entry(struct fs *fs, int64_t dir);
-/* A directory's attributes are about to be read, to be told: an append from here on is told, too. */
-void fs_kept_ask(struct fs *fs, int64_t dir);
-/* They are these, just refreshed: a listing of what it was like before is dropped. */
-void fs_kept_told(struct fs *fs, int64_t dir, const struct view_dir *d);
+/* A directory's attributes are about to be read, to be told: an append from here on is told, too. Gives the time. */
+uint64_t fs_kept_ask(struct fs *fs, int64_t dir);
+/*
+ * They are these, just refreshed: a listing of what it was like before is dropped. For how long, in
+ * seconds, may they be kept?
+ */
+double fs_kept_told(struct fs *fs, int64_t dir, const struct view_dir *d, uint64_t start_ms);
 /* This mount appended to it: what the kernel has is asked for again. */
 void fs_kept_appended(struct fs *fs, int64_t dir);
 /* Drop the listing of whatever directory this is. */
 void fs_kept_drop(struct fs *fs, fuse_ino_t ino);
 
-/* A listing of what it is like now begins. */
+/* A listing begins: before it is asked what the directory is like, and then. */
+void fs_kept_begin(struct fs *fs, int64_t dir);
 void fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d);
 /* Some of it was told without attributes: who looks up many of its names had better list it anew. */
 void fs_kept_plain(struct fs *fs, int64_t dir);
 void fs_kept_looked_up(struct fs *fs, int64_t dir);
-/* Behind this offset there was nothing more. */
-void fs_kept_end(struct fs *fs, int64_t dir, off_t end);
+/* Behind this offset there was nothing more, when it was like this. */
+void fs_kept_end(struct fs *fs, int64_t dir, uint64_t print, off_t end);
 bool fs_kept_is_end(struct fs *fs, int64_t dir, off_t off);
 
 #endif

@@ -215,13 +215,14 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		lookup_dir(req, at.dir, name);
 }
 
-static void getattr_dir(fuse_req_t req, fuse_ino_t ino, int64_t dir)
+/* keep: the kernel may keep what it is told; after a SETATTR it would take it for newer than it is. */
+static void getattr_dir(fuse_req_t req, fuse_ino_t ino, int64_t dir, bool keep)
 {
 	struct fs *fs = fs_of(req);
 	struct why why = { "" };
 	struct view_dir d;
 	struct stat st;
-	fs_kept_ask(fs, dir);
+	uint64_t start_ms = fs_kept_ask(fs, dir);
 	enum rc rc = fs_place_get(fs, dir, true, &d, &why);
 	/* an ls -l of those beside it is not to fail because nobody can tell what is in it now */
 	if (rc != RC_OK && rc != RC_NOT_FOUND)
@@ -230,9 +231,9 @@ static void getattr_dir(fuse_req_t req, fuse_ino_t ino, int64_t dir)
 		fs_refuse_read(req, "getattr", rc, &why);
 		return;
 	}
-	fs_kept_told(fs, dir, &d);
+	double left_s = fs_kept_told(fs, dir, &d, start_ms);
 	fs_node_stat_dir(fs, &d, ino, &st);
-	fuse_reply_attr(req, &st, (double)d.fresh_ms / 1000);
+	fuse_reply_attr(req, &st, keep ? left_s : 0);
 }
 
 static void getattr_event(fuse_req_t req, const struct fs_node *at)
@@ -292,7 +293,7 @@ void fs_lookup_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	fs_node_parse(ino, &at);
 	switch (at.kind) {
 	case FS_NODE_DIR:
-		getattr_dir(req, ino, at.dir);
+		getattr_dir(req, ino, at.dir, true);
 		return;
 	case FS_NODE_EVENT:
 		getattr_event(req, &at);
@@ -365,6 +366,7 @@ static void setattr_file(fuse_req_t req, uint64_t id, const struct stat *attr, i
 void fs_lookup_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		       struct fuse_file_info *fi)
 {
+	(void)fi;
 	struct fs *fs = fs_of(req);
 	struct fs_node at;
 	fs_node_parse(ino, &at);
@@ -381,7 +383,7 @@ void fs_lookup_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		 * tar, cp -a and rsync set times and modes of what they made: accepted, and nothing
 		 * comes of it
 		 */
-		fs_lookup_getattr(req, ino, fi);
+		getattr_dir(req, ino, at.dir, false);
 		return;
 	case FS_NODE_STREAM:
 		setattr_stream(req, at.dir, attr, to_set);

@@ -15,7 +15,8 @@
 #define BUCKETS 1024
 #define IDLE_MAX 1024
 #define PROMISE_MS 50	/* from LOOKUP to OPEN */
-#define SHARED_MS 30000	/* longer than from ESTALE to the second OPEN */
+#define SHARED_MS 30000
+#define STALE_MS 5000	/* longer than from ESTALE to the second OPEN */
 
 struct fs_streams {
 	pthread_mutex_t lock;			/* guards all below, and the streams */
@@ -197,11 +198,10 @@ bool fs_stream_taken(struct fs *fs, struct fs_stream *s, unsigned turn)
 		s->turns = turn ? turn : FS_NODE_TURNS;
 		s->kept = true;
 	}
-	bool taken = s->kept && s->writers && s->turns % FS_NODE_TURNS == turn;
-	if (taken) {
-		s->kept = false;
-		s->shared_ms = clock_boot_ms() + SHARED_MS;
-	}
+	uint64_t now = clock_boot_ms();
+	bool taken = s->kept && s->writers && s->turns % FS_NODE_TURNS == turn && now >= s->stale_ms;
+	if (taken)
+		s->stale_ms = now + STALE_MS;	/* the LOOKUP finds a writer, and keeps no node */
 	pthread_mutex_unlock(&fs->streams->lock);
 	return taken;
 }

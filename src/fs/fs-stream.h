@@ -25,6 +25,7 @@ struct fs_stream {
 	pid_t promised_to;
 	bool kept;			/* the kernel keeps the last turn's node, and asks no more */
 	uint64_t shared_ms;		/* until then it keeps none: several write */
+	uint64_t stale_ms;		/* until then nobody is told ESTALE again */
 	uint64_t size;			/* of events.ndjson, as last seen */
 	int64_t mtime_us;
 	struct fs_stream *chain, *older, *newer;
@@ -52,7 +53,8 @@ unsigned fs_stream_turn(struct fs *fs, struct fs_stream *s, pid_t who, uint64_t 
 			int64_t *mtime_us_r, bool *keep_r);
 /*
  * Before an OPEN for writing: is another one writing through this node, because the kernel kept it?
- * Then ESTALE has it look the name up again. Never true for what it looked up for that reason.
+ * Then ESTALE has it look the name up again. Not true again soon: who comes back without having
+ * looked it up (through /proc/self/fd) is let in.
  */
 bool fs_stream_taken(struct fs *fs, struct fs_stream *s, unsigned turn);
 /*
