@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "fs/fs-dir.h"
 #include "object/object.h"
 
@@ -71,7 +70,7 @@ static size_t ahead_locked(const struct fs_ahead *a)
 
 struct found {
 	int64_t rows[WINDOW];
-	size_t n, max;
+	size_t n;
 };
 
 static bool take_row(void *arg, const struct view_entry *entry)
@@ -80,13 +79,13 @@ static bool take_row(void *arg, const struct view_entry *entry)
 	if (!entry->is_dir)
 		return false;
 	f->rows[f->n++] = entry->dir->row;
-	return f->n < f->max;
+	return f->n < WINDOW;
 }
 
 /* Look up which come next. */
 static void look_locked(struct fs_ahead *a)
 {
-	struct found f = { .max = WINDOW };
+	struct found f = { .n = 0 };
 	uint64_t walk = a->walk;
 	int64_t parent = a->parent, after = a->after;
 	a->looking = true;
@@ -106,12 +105,19 @@ static void look_locked(struct fs_ahead *a)
 		pthread_cond_broadcast(&a->work);	/* the other threads waited for this */
 }
 
+/* The first n are begun, or passed by. */
+static void drop_rows_locked(struct fs_ahead *a, size_t n)
+{
+	a->n_rows -= n;
+	memmove(a->rows, a->rows + n, a->n_rows * sizeof(*a->rows));
+}
+
 static void make_locked(struct fs_ahead *a, struct slot *s)
 {
 	s->state = SLOT_BUSY;
 	s->row = a->rows[0];
 	s->walk = a->walk;
-	memmove(a->rows, a->rows + 1, --a->n_rows * sizeof(*a->rows));
+	drop_rows_locked(a, 1);
 	pthread_mutex_unlock(&a->lock);
 	bool made = fs_dir_prepare(a->fs, s->row, &s->page);
 	pthread_mutex_lock(&a->lock);
@@ -173,8 +179,7 @@ void fs_ahead_saw(struct fs *fs, int64_t row, int64_t parent)
 	size_t passed = 0;
 	while (passed < a->n_rows && a->rows[passed] <= row)
 		passed++;
-	a->n_rows -= passed;
-	memmove(a->rows, a->rows + passed, a->n_rows * sizeof(*a->rows));
+	drop_rows_locked(a, passed);
 	bool few = a->run >= RUN && !(a->at_end && !a->n_rows) && ahead_locked(a) <= LOW;
 	pthread_mutex_unlock(&a->lock);
 	if (few)

@@ -102,7 +102,7 @@ void fs_change_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		return;
 	}
 	struct view_dir d = { .depth = y.depth, .mtime_us = y.made_us, .ctime_us = y.made_us };
-	fs_lookup_entry_dir(fs, &d, fs_node_dir(y.row), &e);
+	fs_lookup_entry_dir(fs, &d, y.row, &e);
 	fuse_reply_entry(req, &e);
 }
 

@@ -152,7 +152,7 @@ static bool add_dir(struct listing *l, const struct view_entry *entry)
 		row = y.row;
 	else
 		y.row = 0;
-	fs_lookup_entry_dir(l->fs, entry->dir, fs_node_dir(row), &e);
+	fs_lookup_entry_dir(l->fs, entry->dir, row, &e);
 	bool added =
 		fs_dir_page_add(&l->page, entry->dir->name, &e, (off_t)entry->cursor + BEHIND_DOTS);
 	if (!added && y.row && l->page.plus)
@@ -214,7 +214,7 @@ static void list_young(struct listing *l, off_t off)
 		struct view_dir d = { .mtime_us = y.made_us, .ctime_us = y.made_us };
 		if (l->page.plus && !fs_young_find(l->fs->young, l->dir, y.name, 1, NULL))
 			continue;
-		fs_lookup_entry_dir(l->fs, &d, fs_node_dir(y.row), &e);
+		fs_lookup_entry_dir(l->fs, &d, y.row, &e);
 		l->full = !fs_dir_page_add(&l->page, y.name, &e, YOUNG_OFFSET + y.row);
 		if (l->full && l->page.plus)
 			fs_young_forget(l->fs->young, y.row, 1);
@@ -254,8 +254,7 @@ static enum rc begin(struct listing *l, bool *made_r, struct why *why)
 		rc = look_at_young(fs, l->dir, why);
 	if (rc != RC_OK)
 		return rc;
-	l->print = fs_kept_print(fs, &d);
-	fs_kept_list(fs, l->dir, &d);
+	l->print = fs_kept_list(fs, l->dir, &d);
 	l->sparing &= d.events > FEW;
 	if (!l->page.plus || d.depth < 2 || d.row != l->dir)
 		return RC_OK;

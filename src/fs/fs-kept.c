@@ -75,13 +75,24 @@ static struct slot *slot_of(struct fs *fs, int64_t dir)
 	return &fs->kept->slots[(uint64_t)dir % SLOTS];
 }
 
+/* Until when the kernel may have its attributes. */
+static _Atomic uint64_t *told_until(struct fs *fs, int64_t dir)
+{
+	return &fs->kept->told_until[(uint64_t)dir % SLOTS];
+}
+
+/* May the kernel have a listing of it? */
+static bool may_be_listed(struct fs *fs, int64_t dir)
+{
+	pthread_mutex_lock(&fs->kept->lock);
+	bool listed = slot_of(fs, dir)->dir;
+	pthread_mutex_unlock(&fs->kept->lock);
+	return listed;
+}
+
 double fs_kept_entry(struct fs *fs, int64_t dir)
 {
-	struct slot *s = slot_of(fs, dir);
-	pthread_mutex_lock(&fs->kept->lock);
-	bool listed = s->dir;
-	pthread_mutex_unlock(&fs->kept->lock);
-	if (listed)	/* attributes that nobody refreshed must not keep an old listing alive */
+	if (may_be_listed(fs, dir))	/* attributes that nobody refreshed must not keep an old listing alive */
 		return 0;
 	fs_kept_ask(fs, dir);
 	return fs->fresh_s;
@@ -95,7 +106,7 @@ static uint64_t fresh_ms(const struct fs *fs)
 uint64_t fs_kept_ask(struct fs *fs, int64_t dir)
 {
 	uint64_t now = clock_boot_ms();
-	atomic_store(&fs->kept->told_until[(uint64_t)dir % SLOTS], now + fresh_ms(fs) + SLACK_MS);
+	atomic_store(told_until(fs, dir), now + fresh_ms(fs) + SLACK_MS);
 	return now;
 }
 
@@ -123,13 +134,8 @@ static void ask_again(struct fs *fs, int64_t dir)
 
 void fs_kept_appended(struct fs *fs, int64_t dir)
 {
-	struct slot *s = slot_of(fs, dir);
-	if (clock_boot_ms() >= atomic_load(&fs->kept->told_until[(uint64_t)dir % SLOTS]))
-		return;
-	pthread_mutex_lock(&fs->kept->lock);
-	bool listed = s->dir;
-	pthread_mutex_unlock(&fs->kept->lock);
-	if (listed)	/* who never lists is not to pay */
+	/* who never lists is not to pay */
+	if (clock_boot_ms() < atomic_load(told_until(fs, dir)) && may_be_listed(fs, dir))
 		ask_again(fs, dir);
 }
 
@@ -148,7 +154,7 @@ void fs_kept_begin(struct fs *fs, int64_t dir)
 	pthread_mutex_unlock(&fs->kept->lock);
 }
 
-void fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d)
+uint64_t fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d)
 {
 	struct slot *s = slot_of(fs, dir);
 	uint64_t print = fs_kept_print(fs, d), now = clock_boot_ms();
@@ -158,9 +164,9 @@ void fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d)
 				    .doubted_until = s->print ? now + SETTLING_MS : 0 };
 	pthread_mutex_unlock(&fs->kept->lock);
 	/* attributes that came with the name may be kept longer than what is listed is fresh */
-	if (atomic_load(&fs->kept->told_until[(uint64_t)dir % SLOTS]) >
-	    now + d->fresh_ms + SLACK_MS)
+	if (atomic_load(told_until(fs, dir)) > now + d->fresh_ms + SLACK_MS)
 		ask_again(fs, dir);
+	return print;
 }
 
 void fs_kept_plain(struct fs *fs, int64_t dir)

@@ -35,9 +35,9 @@ void fs_kept_appended(struct fs *fs, int64_t dir);
 /* Drop the listing of whatever directory this is. */
 void fs_kept_drop(struct fs *fs, fuse_ino_t ino);
 
-/* A listing begins: before it is asked what the directory is like, and then. */
+/* A listing begins: before it is asked what the directory is like, and then. Gives its print. */
 void fs_kept_begin(struct fs *fs, int64_t dir);
-void fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d);
+uint64_t fs_kept_list(struct fs *fs, int64_t dir, const struct view_dir *d);
 /* Some of it was told without attributes: who looks up many of its names had better list it anew. */
 void fs_kept_plain(struct fs *fs, int64_t dir);
 void fs_kept_looked_up(struct fs *fs, int64_t dir);

@@ -42,17 +42,16 @@ static bool is_probe(const char *name)
 	       !strncmp(name, ".Trash-", 7);
 }
 
-void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, fuse_ino_t ino,
+void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, int64_t dir,
 			 struct fuse_entry_param *out)
 {
-	struct fs_node at;
-	fs_node_parse(ino, &at);
 	*out = (struct fuse_entry_param){
-		.ino = ino, .attr_timeout = fs_kept_entry(fs, at.dir), .entry_timeout = fs->fresh_s,
+		.ino = fs_node_dir(dir),
+		.attr_timeout = fs_kept_entry(fs, dir), .entry_timeout = fs->fresh_s,
 	};
 	if (d->row)
 		out->entry_timeout = FS_FOREVER;	/* a directory that has events stays */
-	fs_node_stat_dir(fs, d, ino, &out->attr);
+	fs_node_stat_dir(fs, d, out->ino, &out->attr);
 }
 
 void fs_lookup_entry_event(struct fs *fs, const struct view_event *e, struct fuse_entry_param *out)
@@ -165,7 +164,7 @@ static void lookup_dir(fuse_req_t req, int64_t dir, const char *name)
 	if (fs_young_find(fs->young, dir, name, 1, &y)) {
 		rc = fs_place_get(fs, y.row, false, &d, &why);
 		if (rc == RC_OK) {
-			fs_lookup_entry_dir(fs, &d, fs_node_dir(y.row), &e);
+			fs_lookup_entry_dir(fs, &d, y.row, &e);
 			fuse_reply_entry(req, &e);
 			return;
 		}
@@ -176,7 +175,7 @@ static void lookup_dir(fuse_req_t req, int64_t dir, const char *name)
 		if (rc == RC_OK)
 			rc = row ? view_lookup_dir(fs->view, row, name, &d, &why) : RC_NOT_FOUND;
 		if (rc == RC_OK) {
-			fs_lookup_entry_dir(fs, &d, fs_node_dir(d.row), &e);
+			fs_lookup_entry_dir(fs, &d, d.row, &e);
 			fuse_reply_entry(req, &e);
 			return;
 		}

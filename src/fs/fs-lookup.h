@@ -16,7 +16,8 @@ void fs_lookup_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 void fs_lookup_statfs(fuse_req_t req, fuse_ino_t ino);
 
 /* How the kernel may keep what a listing or a lookup tells. */
-void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, fuse_ino_t ino,
+/* dir: its row as the kernel knows it. */
+void fs_lookup_entry_dir(struct fs *fs, const struct view_dir *d, int64_t dir,
 			 struct fuse_entry_param *out);
 void fs_lookup_entry_event(struct fs *fs, const struct view_event *e, struct fuse_entry_param *out);
 void fs_lookup_entry_file(struct fs *fs, struct fs_file *f, struct fuse_entry_param *out);

@@ -62,7 +62,6 @@ struct fs_metrics {
 	struct view *view;
 	char *bucket;
 	uint64_t totals_ms;	/* when they were read last; 0: not yet */
-	uint64_t bytes;
 	struct metric *reads[FS_METRICS_READS], *read_times[FS_METRICS_READS];
 };
 
@@ -94,12 +93,17 @@ static void declare(struct fs_metrics *m)
 	metrics_declare(m->registry, &per_aggregate);
 }
 
+struct totals {
+	struct metrics *registry;
+	uint64_t bytes;
+};
+
 static void take_total(void *arg, const struct view_total *t)
 {
-	struct fs_metrics *m = arg;
+	struct totals *all = arg;
 	const char *const labels[] = { "aggregate_type", t->type, NULL };
-	m->bytes += t->bytes;
-	metric_set(metrics_get(m->registry, &per_aggregate, labels),
+	all->bytes += t->bytes;
+	metric_set(metrics_get(all->registry, &per_aggregate, labels),
 		   (double)t->events / (double)t->streams);
 }
 
@@ -107,13 +111,13 @@ static void collect_totals(void *arg, struct metrics *registry)
 {
 	struct fs_metrics *m = arg;
 	const char *const labels[] = { "bucket", m->bucket, NULL };
+	struct totals all = { .registry = registry };
 	uint64_t now = clock_boot_ms();
 	if (m->totals_ms && now < m->totals_ms + TOTALS_MS)
 		return;
 	m->totals_ms = now;
-	m->bytes = 0;
-	if (view_totals(m->view, take_total, m, NULL) == RC_OK)
-		metric_set(metrics_get(registry, &storage, labels), (double)m->bytes);
+	if (view_totals(m->view, take_total, &all, NULL) == RC_OK)
+		metric_set(metrics_get(registry, &storage, labels), (double)all.bytes);
 }
 
 /* "s3://BUCKET/PREFIX": BUCKET; a directory as it is. */
