@@ -12,4 +12,5 @@ noinst_LIBRARIES += %D%/libbase.a
 	%D%/latency.c %D%/latency.h \
 	%D%/log.c %D%/log.h \
 	%D%/plant.c %D%/plant.h \
-	%D%/rc.c %D%/rc.h
+	%D%/rc.c %D%/rc.h \
+	%D%/thread.c %D%/thread.h

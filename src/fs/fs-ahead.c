@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "fs/fs-dir.h"
 #include "object/object.h"
 
@@ -219,7 +220,7 @@ enum rc fs_ahead_new(struct fs_ahead **out, struct fs *fs, struct why *why)
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->work, NULL);
 	pthread_cond_init(&a->made, NULL);
-	while (a->n_threads < threads && !pthread_create(&a->threads[a->n_threads], NULL, run, a))
+	while (a->n_threads < threads && !thread_start(&a->threads[a->n_threads], run, a))
 		a->n_threads++;
 	*out = a;
 	return RC_OK;

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "fs/fs-metrics.h"
 #include "fs/fs-state.h"
 #include "monitor/monitor.h"
@@ -114,17 +115,13 @@ static void print(void *arg, struct buf *out)
 enum rc fs_monitor_new(struct fs_monitor **out, struct fs *fs, const char *address,
 		       struct why *why)
 {
-	pthread_condattr_t monotonic;
 	struct fs_monitor *m = calloc(1, sizeof(*m));
 	if (!m)
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	m->fs = fs;
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&m->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-	m->started = !pthread_create(&m->thread, NULL, keep_asking, m);
+	thread_cond_init(&m->changed);
+	m->started = !thread_start(&m->thread, keep_asking, m);
 	const struct monitor_options options = {
 		.address = address,
 		.print = print,

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define TIMEOUT_MS 10000
 #define CONNECTIONS 4
@@ -268,11 +269,7 @@ enum rc ledger_pg_open(struct ledger **out, const struct ledger_pg_options *o, s
 	l->base.counters = &l->counters;
 	base = &l->base;
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_condattr_t monotonic;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->freed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	thread_cond_init(&l->freed);
 	if (!copy_options(l, o))
 		return rc_fail(RC_NO_MEMORY, why, "out of memory");
 	l->base.writers = l->options.connections > 1 ? l->options.connections - readers_max(l) : 1;

@@ -3,13 +3,13 @@
 #include "config.h"
 #include "object/http.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "object/http-private.h"
 
 #define LINE_PER_CONNECTION 4
@@ -322,7 +322,6 @@ static void *engine_main(void *arg)
 	return NULL;
 }
 
-/* Signals are for the threads that the program made. */
 static enum rc start_locked(struct http *h, struct why *why)
 {
 	enum rc rc = http_poll_init(&h->poll, why);
@@ -330,11 +329,7 @@ static enum rc start_locked(struct http *h, struct why *why)
 		return rc;
 	curl_multi_setopt(h->poll.multi, CURLMOPT_MAXCONNECTS, (long)h->parallel);
 	curl_multi_setopt(h->poll.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)h->parallel);
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int err = pthread_create(&h->thread, NULL, engine_main, h);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	int err = thread_start(&h->thread, engine_main, h);
 	if (err) {
 		http_poll_release(&h->poll);
 		return rc_fail(RC_TEMPORARY, why, "cannot start the HTTP engine: %s",

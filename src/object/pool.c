@@ -4,13 +4,13 @@
 #include "object/pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 
 /* One batch; lives on the stack of its caller, who leaves only when nobody is at work on it. */
 struct job {
@@ -86,17 +86,12 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Signals are for the threads that the program made, not for ours. */
 static void start_locked(struct pool *p, unsigned count)
 {
 	if (p->started >= count || p->pid != getpid())
 		return;
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (p->started < count && !pthread_create(&p->threads[p->started], NULL, thread_main, p))
+	while (p->started < count && !thread_start(&p->threads[p->started], thread_main, p))
 		p->started++;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void remove_locked(struct pool *p, struct job *gone)

@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "object/s3-cred-private.h"
 
 #define AHEAD_US (300 * INT64_C(1000000)) /* fetch so long before they expire */
@@ -305,11 +306,7 @@ enum rc s3_cred_new(struct s3_cred **out, const struct s3_cred_options *o, struc
 	struct s3_cred *c = calloc(1, sizeof(*c));
 	if (!c)
 		return no_memory(why);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&c->changed);
 	pthread_mutex_init(&c->lock, NULL);
 
 	c->place.ca_file = o->ca_file ? strdup(o->ca_file) : NULL;

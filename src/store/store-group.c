@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/thread.h"
 
 #define GROUP_MAX_EVENTS 4096	/* bounds how long a group holds the ledger */
 #define GROUP_MAX_ITEMS 256
@@ -203,11 +204,7 @@ enum rc store_group_commit(struct store *s, struct ledger_append *item, uint64_t
 {
 	struct store_group *g = &s->group;
 	struct group_wait self = { .item = item, .lease_ms = lease_ms, .lane = lane_of(item) };
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&self.turn, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&self.turn);
 	item->deadline_ms = deadline_ms;
 	for (size_t i = 0; i < item->n; i++)
 		self.bytes += item->events[i].head_len + item->events[i].tail_len;

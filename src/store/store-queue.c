@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/thread.h"
 
 #define QUEUE_EVENTS 20000	/* what is beyond is the sweeper's from the start */
 #define QUEUE_BYTES (64u << 20)
@@ -247,7 +248,7 @@ enum rc store_queue_start(struct store *s, struct why *why)
 		if (!d)
 			return rc_fail(RC_NO_MEMORY, why, "no memory for a thread");
 		*d = (struct deliverer){ s, i };
-		int failed = pthread_create(&q->threads[i], NULL, deliver_main, d);
+		int failed = thread_start(&q->threads[i], deliver_main, d);
 		if (failed) {
 			free(d);
 			return rc_fail(RC_NO_MEMORY, why, "cannot start a thread: %s", strerror(failed));

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/thread.h"
 
 #define SETTLE_BATCH 500	/* rows in one ledger transaction: appends wait for it */
 #define SETTLE_QUEUE_MAX 100000	/* what is beyond is left to the sweeper */
@@ -136,7 +137,7 @@ static void *settle_main(void *arg)
 
 enum rc store_settle_start(struct store *s, struct why *why)
 {
-	int failed = pthread_create(&s->settle.thread, NULL, settle_main, s);
+	int failed = thread_start(&s->settle.thread, settle_main, s);
 	if (failed)
 		return rc_fail(RC_NO_MEMORY, why, "cannot start a thread: %s", strerror(failed));
 	s->settle.running = true;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/thread.h"
 
 #define SWEEP_BATCH 256
 #define SWEEP_INTERVAL_MS 1000	/* beside kicks */
@@ -196,7 +197,7 @@ static void *sweep_main(void *arg)
 enum rc store_sweep_start(struct store *s, struct why *why)
 {
 	s->sweeper.stop = false;
-	int failed = pthread_create(&s->sweeper.thread, NULL, sweep_main, s);
+	int failed = thread_start(&s->sweeper.thread, sweep_main, s);
 	if (failed)
 		return rc_fail(RC_NO_MEMORY, why, "cannot start a thread: %s", strerror(failed));
 	s->sweeper.running = true;

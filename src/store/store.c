@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define FLUSH_POLL_MS 5		/* at first, then longer */
 #define FLUSH_POLL_MOST_MS 100
@@ -75,14 +76,10 @@ static void init_locks(struct store *s)
 	pthread_mutex_init(&s->health_lock, NULL);
 	pthread_mutex_init(&s->notice_lock, NULL);
 
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->settle.more, &attr);
-	pthread_cond_init(&s->sweeper.wake, &attr);
-	pthread_cond_init(&s->queue.more, &attr);
-	pthread_cond_init(&s->queue.done, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&s->settle.more);
+	thread_cond_init(&s->sweeper.wake);
+	thread_cond_init(&s->queue.more);
+	thread_cond_init(&s->queue.done);
 }
 
 static bool copy_text(char **out, const char *text)

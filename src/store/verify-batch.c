@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define BATCHES 8
 #define THREADS 4
@@ -171,18 +172,13 @@ enum rc verify_batch_finish(struct verify *v)
 enum rc verify_batch_start(struct verify *v)
 {
 	struct verify_pipe *p = calloc(1, sizeof(*p));
-	pthread_condattr_t attr;
 	if (!p)
 		return rc_fail(RC_NO_MEMORY, &v->why, "no memory to verify");
 	p->v = v;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&p->changed);
 	v->pipe = p;
-	while (p->n_threads < THREADS &&
-	       !pthread_create(&p->threads[p->n_threads], NULL, compare, p))
+	while (p->n_threads < THREADS && !thread_start(&p->threads[p->n_threads], compare, p))
 		p->n_threads++;
 	if (p->n_threads)
 		return RC_OK;

@@ -16,12 +16,12 @@
 #include "store/view-private.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define FETCHERS 6
 #define JOBS 64			/* that may wait */
@@ -341,30 +341,25 @@ static void *fetcher_main(void *arg)
 /* With the first read: programs that read nothing have no such threads. */
 static void start_locked(struct view_ahead *a)
 {
-	sigset_t all, before;
 	if (a->started)
 		return;
 	a->started = true;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (size_t i = 0; i < FETCHERS; i++) {
 		struct fetcher *f = malloc(sizeof(*f));
 		if (!f)
 			break;
 		*f = (struct fetcher){ a, i };
-		if (pthread_create(&a->fetchers[i], NULL, fetcher_main, f)) {
+		if (thread_start(&a->fetchers[i], fetcher_main, f)) {
 			free(f);
 			break;
 		}
 		a->running++;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 enum rc view_ahead_new(struct view_ahead **out, struct view *v, struct why *why)
 {
 	struct view_ahead *a = calloc(1, sizeof(*a));
-	pthread_condattr_t attr;
 	if (!a)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for reading ahead");
 	a->v = v;
@@ -374,11 +369,8 @@ enum rc view_ahead_new(struct view_ahead **out, struct view *v, struct why *why)
 		return rc;
 	}
 	pthread_mutex_init(&a->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&a->work, &attr);
-	pthread_cond_init(&a->news, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&a->work);
+	thread_cond_init(&a->news);
 	*out = a;
 	return RC_OK;
 }

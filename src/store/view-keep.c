@@ -7,11 +7,11 @@
 #include "store/view-private.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define BODY_MOST (256u << 10)	/* larger ones are not kept */
 #define BYTES (UINT64_C(1) << 30)	/* kept in the catalog */
@@ -89,29 +89,21 @@ static void *keep_main(void *arg)
 /* With the first body: programs that read nothing have no such thread. */
 static bool start_locked(struct view_keep *k)
 {
-	sigset_t all, before;
 	if (k->running || k->stop)
 		return k->running;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	k->running = !pthread_create(&k->thread, NULL, keep_main, k);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	k->running = !thread_start(&k->thread, keep_main, k);
 	return k->running;
 }
 
 enum rc view_keep_new(struct view_keep **out, struct catalog *catalog, struct why *why)
 {
 	struct view_keep *k = calloc(1, sizeof(*k));
-	pthread_condattr_t attr;
 	if (!k)
 		return rc_fail(RC_NO_MEMORY, why, "no memory for keeping events");
 	k->catalog = catalog;
 	k->end = &k->first;
 	pthread_mutex_init(&k->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&k->more, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&k->more);
 	*out = k;
 	return RC_OK;
 }
