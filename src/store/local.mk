@@ -31,8 +31,10 @@ noinst_LIBRARIES += %D%/libstore.a
 	%D%/tail-count.c %D%/tail-count.h \
 	%D%/tail-lease.c %D%/tail-lease.h \
 	%D%/tail.c %D%/tail.h %D%/tail-private.h \
+	%D%/tail-ahead.c \
 	%D%/tail-held.c \
 	%D%/tail-native.c \
+	%D%/tail-page.c \
 	%D%/tail-queue.c \
 	%D%/tail-walk.c \
 	%D%/view.c %D%/view.h %D%/view-private.h \

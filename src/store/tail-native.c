@@ -6,8 +6,8 @@
  * The place in the time line is (recorded, stream, number): all up to it was read, but for what the held streams have from their
  * `next` on. Once the horizon is reached it is the horizon: what is recorded before it is behind.
  *
- * A look is of one seeding. Any other page counts once the ledger said after it that the seeding is still that one: streams that wait for
- * their re-seed are passed over by the ledger, and what they hold would be missed, or come out of order.
+ * A look is of one seeding. Any other page counts once the ledger said after it that the seeding is still that one (tail-page.c). Where
+ * there is much to catch up with, the next page is read while this one is told.
  */
 #include "config.h"
 #include "store/tail-private.h"
@@ -25,19 +25,16 @@
 #define WAIT_MS 1000		/* for those who are appending; the look is repeated anyway */
 #define RETRY_MS 500		/* where there is something to tell meanwhile */
 
-struct place {
-	int64_t us, stream;
-	uint64_t number;
-};
-
 struct native {
 	struct tail tail;
 	struct store *s;
 	char *lease, *token;
 	uint64_t lease_ms;
+	size_t page;		/* rows of one question */
 	struct tail_queue *queue;
 	struct tail_held held;
-	struct place place;
+	struct tail_ahead *ahead;
+	struct tail_place place;
 	int64_t horizon_us;	/* 0: not known yet */
 	bool at_horizon;
 	bool behind;		/* held streams have more to be read */
@@ -50,33 +47,7 @@ struct native {
 	struct tail_event event;
 };
 
-/* Rows that were read and do not count yet. */
-struct page {
-	struct native *t;
-	struct tail_item *first, **end;
-	size_t rows, items, room;
-	struct place place;
-	int64_t to_us;		/* rows from it on are not taken: a stream that waits there finds no place among the held */
-	uint64_t late;
-	bool stopped, failed;	/* before the last row; with no memory */
-};
-
-static void page_init(struct page *p, struct native *t)
-{
-	*p = (struct page){ .t = t, .room = tail_queue_room(t->queue), .place = t->place, .to_us = INT64_MAX };
-	p->end = &p->first;
-}
-
-static void page_release(struct page *p)
-{
-	while (p->first) {
-		struct tail_item *item = p->first;
-		p->first = item->next;
-		tail_queue_item_free(item);
-	}
-}
-
-static bool is_behind(const struct place *p, const struct ledger_row *row)
+static bool is_behind(const struct tail_place *p, const struct ledger_row *row)
 {
 	if (row->recorded_us != p->us)
 		return row->recorded_us < p->us;
@@ -89,71 +60,53 @@ static int64_t millisecond(int64_t us)
 	return us - (rest < 0 ? rest + 1000 : rest);
 }
 
-/* ------------------------------------------------------------------ rows */
+/* ------------------------------------------------------------------ what was read counts */
 
-/* False: there is no more room. The first row of a page always has some, if the page may hold any. */
-static bool add(struct page *p, const struct ledger_row *row, struct tail_hold *hold)
+/* NULL: no place among the held, or no memory. */
+static struct tail_hold *hold(struct native *t, const char *type, const char *id, uint64_t next)
 {
-	size_t len = row->head ? row->head_len + row->tail_len : 0;
-	if (p->items && len > p->room)
+	return t->held.n < CHECKPOINT_HELD_MAX ? tail_held_add(&t->held, type, id, next) : NULL;
+}
+
+/*
+ * The page's first row: told by time, or dropped for its stream waits and is read by number. *end: of what is told. False: neither, for
+ * its stream finds no place among the held.
+ */
+static bool take_item(struct native *t, struct tail_page *p, struct tail_item ***end)
+{
+	struct tail_item *item = p->first;
+	struct tail_hold *h = t->held.n ? tail_held_find(&t->held, item->type, item->id) : NULL;
+	if (!h && !item->settled)
+		h = hold(t, item->type, item->id, item->number);	/* it became late since the look */
+	bool waits = h && item->number >= h->next;
+	if (!waits && !item->settled)
 		return false;
-	struct tail_item *item = tail_queue_item(row, hold);
-	if (!item) {
-		p->failed = true;
-		return false;
+	t->place = (struct tail_place){ item->recorded_us, item->stream, item->number };
+	p->first = item->next;
+	item->next = NULL;
+	if (waits) {
+		tail_queue_item_free(item);
+		return true;
 	}
-	p->room -= len < p->room ? len : p->room;
-	p->items++;
-	*p->end = item;
-	p->end = &item->next;
+	**end = item;
+	*end = &item->next;
 	return true;
 }
 
-/* NULL: no place among the held, or no memory. */
-static struct tail_hold *hold(struct page *p, const struct ledger_row *row)
+/* From now on the page counts, as far as it goes. False: nowhere, for too many streams wait. */
+static bool take_page(struct native *t, struct tail_page *p)
 {
-	struct native *t = p->t;
-	if (t->held.n >= CHECKPOINT_HELD_MAX)
-		return NULL;
-	struct tail_hold *h = tail_held_add(&t->held, row->type, row->id, row->number);
-	p->failed |= !h;
-	return h;
-}
-
-/* A stream with a late row: from its first unsettled number on it waits. It waits longer where it did already. */
-static bool take_late(void *arg, const struct ledger_row *row)
-{
-	struct page *p = arg;
-	struct tail_hold *h = tail_held_find(&p->t->held, row->type, row->id);
-	p->late++;
-	if (!h)
-		h = hold(p, row);
-	if (h) {
-		h->look = p->t->tries;
-		h->late = row->number;
-	} else if (millisecond(row->recorded_us) < p->to_us) {
-		p->to_us = millisecond(row->recorded_us);	/* it holds the horizon */
-	}
-	return !p->failed;
-}
-
-static bool take_row(void *arg, const struct ledger_row *row)
-{
-	struct page *p = arg;
-	p->rows++;
-	if (row->span)
-		return true;
-	if (row->recorded_us >= p->to_us)
-		return false;	/* at the horizon, then */
-	struct tail_hold *h = p->t->held.n ? tail_held_find(&p->t->held, row->type, row->id) : NULL;
-	if (!h && !row->settled)
-		h = hold(p, row);	/* it became late since the look */
-	bool waits = h && row->number >= h->next;
-	if ((!waits && !row->settled) || (!waits && !add(p, row, NULL))) {
-		p->stopped = true;
-		return false;
-	}
-	p->place = (struct place){ row->recorded_us, row->stream, row->number };
+	struct tail_item *told = NULL, **end = &told;
+	size_t n = 0;
+	while (p->first && take_item(t, p, &end))
+		n++;
+	if (told)
+		tail_queue_add(t->queue, told);
+	if (p->first)
+		return n > 0;
+	if (p->ends && p->to_us > t->place.us)
+		t->place = (struct tail_place){ p->to_us - 1, INT64_MAX, INT64_MAX };
+	t->at_horizon = p->ends && t->place.us >= t->horizon_us - 1;
 	return true;
 }
 
@@ -163,17 +116,6 @@ static enum rc fence(struct native *t, struct why *why)
 {
 	t->fenced = true;
 	return rc_fail(RC_FENCED, why, "the ledger was replaced or put back: begin anew from the checkpoint");
-}
-
-/* Is what was read since the last look of the same seeding? It never comes again once it was another. */
-static enum rc confirm(struct native *t, struct why *why)
-{
-	struct ledger_state state = { .count = false };
-	enum rc rc = ledger_state(t->s->ledger, &state, why);
-	store_saw_ledger(t->s, rc, why);
-	if (rc != RC_OK)
-		return rc == RC_NOT_FOUND || rc == RC_CORRUPT ? rc_fail(RC_TEMPORARY, why, "the ledger can't be read") : rc;
-	return state.seeding == t->seeding && state.complete && !strcmp(state.identity, state.written) ? RC_OK : fence(t, why);
 }
 
 /* Whatever it is, the same call may be made again, but where the ledger was replaced. */
@@ -187,37 +129,22 @@ static enum rc failed(struct native *t, enum rc rc, struct why *why)
 	return rc == RC_NO_MEMORY ? rc : rc == RC_TEMPORARY ? rc : rc_prefix(RC_TEMPORARY, why, "the ledger can't be read");
 }
 
-/* What the page holds is told from now on. */
-static void keep(struct native *t, struct page *p)
-{
-	t->place = p->place;
-	if (p->first)
-		tail_queue_add(t->queue, p->first);
-	p->first = NULL;
-}
-
-static void reach_horizon(struct native *t)
-{
-	t->at_horizon = true;
-	t->place = (struct place){ t->horizon_us - 1, INT64_MAX, INT64_MAX };
-}
-
 /* ------------------------------------------------------------------ streams that wait */
 
 struct reading {
-	struct page page;
+	struct native *t;
+	struct tail_page page;
 	const struct tail_hold *hold;
 	uint64_t next;
 	bool late;		/* it was at the last look */
 	bool stopped;		/* there are more rows, which are no business of ours, or not yet */
-	bool full;		/* there was no room */
 	bool ends;		/* nothing of it is behind */
 };
 
 static bool take_number(void *arg, const struct ledger_row *row)
 {
 	struct reading *r = arg;
-	struct native *t = r->page.t;
+	struct native *t = r->t;
 	r->page.rows++;
 	if (row->span) {
 		r->next = row->number + row->span;
@@ -234,10 +161,8 @@ static bool take_number(void *arg, const struct ledger_row *row)
 		r->ends = !r->late;
 		return false;
 	}
-	if (!add(&r->page, row, (struct tail_hold *)r->hold)) {
-		r->full = true;
+	if (!tail_page_add(&r->page, row, (struct tail_hold *)r->hold))
 		return false;
-	}
 	r->stopped = false;
 	r->next = row->number + 1;
 	return true;
@@ -246,30 +171,30 @@ static bool take_number(void *arg, const struct ledger_row *row)
 /* Read what is settled of it and behind. *more_r: not all of that. */
 static enum rc read_held(struct native *t, struct tail_hold *h, bool *more_r, struct why *why)
 {
-	struct reading r = { .hold = h, .next = h->next, .late = h->look >= t->look };
-	page_init(&r.page, t);
+	struct reading r = { .t = t, .hold = h, .next = h->next, .late = h->look >= t->look };
+	tail_page_init(&r.page, &t->place, t->page, tail_queue_room(t->queue));
 	*more_r = false;
 	if (r.late && h->late <= h->next)
 		return RC_OK;
 	*more_r = tail_queue_length(t->queue) && !r.page.room;
 	if (*more_r)
 		return RC_OK;
-	struct ledger_query q = { .what = LEDGER_EVENTS, .type = h->type, .id = h->id, .after = h->next - 1, .limit = PAGE };
+	struct ledger_query q = { .what = LEDGER_EVENTS, .type = h->type, .id = h->id, .after = h->next - 1, .limit = t->page };
 	enum rc rc = ledger_read(t->s->ledger, &q, take_number, &r, NULL, why);
 	if (rc == RC_OK && r.page.failed)
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the events of '%s/%s'", h->type, h->id);
 	if (rc == RC_OK)
-		rc = confirm(t, why);
+		rc = tail_page_confirm(t->s, t->seeding, why);
 	if (rc != RC_OK) {
-		page_release(&r.page);
+		tail_page_release(&r.page);
 		return failed(t, rc, why);
 	}
 	h->next = r.next;
 	h->queued += r.page.items;
 	if (r.page.first)
 		tail_queue_add(t->queue, r.page.first);
-	bool all = !r.stopped && r.page.rows < PAGE;
-	*more_r = r.full || (!r.stopped && !all);
+	bool all = !r.stopped && r.page.rows < t->page;
+	*more_r = r.page.full || (!r.stopped && !all);
 	if (r.ends || (all && !r.late))
 		tail_held_close(&t->held, h);
 	return RC_OK;
@@ -305,24 +230,58 @@ static void tell_state(const struct native *t, const struct ledger_horizon *h, u
 	snprintf(out->holder, sizeof(out->holder), "%s", h->holder);
 }
 
+struct looking {
+	struct native *t;
+	struct tail_page *page;	/* to_us: a stream that waits there finds no place among the held */
+	uint64_t late;
+	bool failed;		/* with no memory */
+};
+
+/* A stream with a late row: from its first unsettled number on it waits. It waits longer where it did already. */
+static bool take_late(void *arg, const struct ledger_row *row)
+{
+	struct looking *l = arg;
+	struct native *t = l->t;
+	bool has_place = t->held.n < CHECKPOINT_HELD_MAX;
+	struct tail_hold *h = tail_held_find(&t->held, row->type, row->id);
+	l->late++;
+	if (!h)
+		h = hold(t, row->type, row->id, row->number);
+	if (h) {
+		h->look = t->tries;
+		h->late = row->number;
+	} else if (millisecond(row->recorded_us) < l->page->to_us) {
+		l->page->to_us = millisecond(row->recorded_us);	/* it holds the horizon */
+	}
+	l->failed = !h && has_place;
+	return !l->failed;
+}
+
+static bool take_row(void *arg, const struct ledger_row *row)
+{
+	struct looking *l = arg;
+	return tail_page_take(l->page, row);
+}
+
 /* There is no room for it. */
 static bool pass_row(void *arg, const struct ledger_row *row)
 {
-	struct page *p = arg;
-	p->stopped = row->recorded_us < p->to_us;
+	struct looking *l = arg;
+	l->page->full |= row->recorded_us < l->page->to_us;
 	return false;
 }
 
 /* The look is good, and its page: from now on they count. */
-static void take_look(struct native *t, struct page *p, size_t limit, int64_t horizon_us)
+static void take_look(struct native *t, struct tail_page *p, int64_t horizon_us)
 {
 	t->look = t->tries;
 	if (horizon_us > t->horizon_us)
 		t->horizon_us = horizon_us;
+	p->ends = !p->full && p->rows < p->limit;
+	tail_page_cut(p, horizon_us);
 	t->at_horizon = false;
-	keep(t, p);
-	if (!p->stopped && p->rows < limit)
-		reach_horizon(t);
+	bool went = take_page(t, p);
+	(void)went;	/* read_page says it */
 }
 
 /* Is it the seeding of the first look, and the whole store seeded? */
@@ -337,24 +296,27 @@ static enum rc check_seeding(struct native *t, const struct ledger_state *state,
 static enum rc native_look(struct tail *base, struct tail_state *out, struct why *why)
 {
 	struct native *t = container_of(base, struct native, tail);
-	_cleanup_(page_release) struct page p;
+	_cleanup_(tail_page_release) struct tail_page p;
+	struct looking l = { .t = t, .page = &p };
 	struct ledger_horizon h = { .lease = t->lease, .token = t->token, .lease_ms = t->lease_ms, .wait_ms = WAIT_MS,
-				    .late = take_late, .late_arg = &p };
-	bool full = tail_queue_length(t->queue) >= LENGTH || !tail_queue_room(t->queue);
+				    .late = take_late, .late_arg = &l };
+	bool busy, pending = tail_ahead_pending(t->ahead, &busy);	/* it has what comes next */
+	bool full = pending || tail_queue_length(t->queue) >= LENGTH || !tail_queue_room(t->queue);
 	struct ledger_query q = { .what = LEDGER_TIME, .from_us = t->place.us, .to_us = INT64_MAX, .after_us = t->place.us,
-				  .stream = t->place.stream, .after = t->place.number, .limit = full ? 1 : PAGE,
+				  .stream = t->place.stream, .after = t->place.number, .limit = full ? 1 : t->page,
 				  .lean = full, .horizon = &h };
-	page_init(&p, t);
+	tail_page_init(&p, &t->place, q.limit, tail_queue_room(t->queue));
+	p.full = pending;
 	t->tries++;
 	uint64_t began_ms = clock_boot_ms();
-	enum rc rc = ledger_read(t->s->ledger, &q, full ? pass_row : take_row, &p, NULL, why);
+	enum rc rc = ledger_read(t->s->ledger, &q, full ? pass_row : take_row, &l, NULL, why);
 	bool leased = !t->lease || h.leased;
-	if (rc == RC_OK && p.failed)
+	if (rc == RC_OK && (p.failed || l.failed))
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the events of a page");
 	int64_t horizon_us = p.to_us < h.horizon_us ? p.to_us : h.horizon_us;
 	tell_state(t, &h, leased ? began_ms + t->lease_ms : 0, out);
 	out->leased = leased;
-	out->late = p.late;
+	out->late = l.late;
 	if (rc == RC_OK && !leased)
 		return RC_OK;
 	bool seeded = rc != RC_FENCED;
@@ -363,7 +325,7 @@ static enum rc native_look(struct tail *base, struct tail_state *out, struct why
 		rc = check_seeding(t, &h.state, why);
 	}
 	if (rc == RC_OK) {
-		take_look(t, &p, q.limit, horizon_us);
+		take_look(t, &p, horizon_us);
 		out->horizon_us = t->horizon_us;
 		return read_all_held(t, why);
 	}
@@ -373,24 +335,34 @@ static enum rc native_look(struct tail *base, struct tail_state *out, struct why
 
 /* ------------------------------------------------------------------ what is told */
 
+/* What it holds comes on top of what the queue does: it takes half of the room that is left. */
+static void read_ahead(struct native *t)
+{
+	struct tail_page ask;
+	tail_page_init(&ask, &t->place, t->page, tail_queue_room(t->queue) / 2);
+	ask.to_us = t->horizon_us;
+	ask.seeding = t->seeding;
+	tail_ahead_begin(t->ahead, &ask);
+}
+
 static enum rc read_page(struct native *t, struct why *why)
 {
-	_cleanup_(page_release) struct page p;
-	struct ledger_query q = { .what = LEDGER_TIME, .from_us = t->place.us, .to_us = t->horizon_us, .after_us = t->place.us,
-				  .stream = t->place.stream, .after = t->place.number, .limit = PAGE };
-	page_init(&p, t);
-	enum rc rc = ledger_read(t->s->ledger, &q, take_row, &p, NULL, why);
-	if (rc == RC_OK && p.failed)
-		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the events of a page");
-	if (rc == RC_OK)
-		rc = confirm(t, why);
+	_cleanup_(tail_page_release) struct tail_page p;
+	bool busy;
+	enum rc rc;
+	tail_page_init(&p, &t->place, t->page, tail_queue_room(t->queue));
+	p.to_us = t->horizon_us;
+	p.seeding = t->seeding;
+	if (tail_ahead_pending(t->ahead, &busy))
+		rc = tail_ahead_take(t->ahead, &p, why);
+	else
+		rc = tail_page_read(t->s, &p, why);
 	if (rc != RC_OK)
 		return failed(t, rc, why);
-	if (p.stopped && !p.first)	/* it became late since the look, and there are too many of them */
+	if (!take_page(t, &p))	/* it became late since the look, and there are too many of them */
 		return rc_fail(RC_TEMPORARY, why, "more than %d streams wait for what is not stored yet", CHECKPOINT_HELD_MAX);
-	keep(t, &p);
-	if (!p.stopped && p.rows < PAGE)
-		reach_horizon(t);
+	if (!p.first && !t->at_horizon)
+		read_ahead(t);
 	return RC_OK;
 }
 
@@ -400,13 +372,21 @@ static enum rc read_some(struct native *t, struct why *why)
 	return rc == RC_OK && !t->at_horizon ? read_page(t, why) : rc;
 }
 
+/* Is there enough to tell, or no hope of more? A page that is being read is not waited for while there is something. */
+static bool has_enough(struct native *t, size_t length)
+{
+	bool busy;
+	return length > LENGTH / 2 || !tail_queue_room(t->queue) || (tail_ahead_pending(t->ahead, &busy) && busy) ||
+	       clock_boot_ms() < t->retry_ms;
+}
+
 /* Keep the queue filled, as long as there is something to tell. A page may hold nothing but what waits. */
 static enum rc read_more(struct native *t, struct why *why)
 {
 	enum rc rc = RC_OK;
 	size_t length = tail_queue_length(t->queue);
 	if (length)
-		return length > LENGTH / 2 || !tail_queue_room(t->queue) || clock_boot_ms() < t->retry_ms ? RC_OK : read_some(t, why);
+		return has_enough(t, length) ? RC_OK : read_some(t, why);
 	while (rc == RC_OK && !tail_queue_length(t->queue) && t->look && (t->behind || !t->at_horizon))
 		rc = read_some(t, why);
 	return rc;
@@ -465,15 +445,17 @@ static void native_release(struct tail *base)
 	struct ledger_query q = { .what = LEDGER_TIME, .limit = 1, .lean = true, .horizon = &h };
 	if (!t->lease)
 		return;
-	struct page p;
-	page_init(&p, t);
-	enum rc rc = ledger_read(t->s->ledger, &q, pass_row, &p, NULL, NULL);
+	struct tail_page p;
+	struct looking l = { .t = t, .page = &p };
+	tail_page_init(&p, &t->place, q.limit, 0);
+	enum rc rc = ledger_read(t->s->ledger, &q, pass_row, &l, NULL, NULL);
 	(void)rc;	/* it ends by itself, too */
 }
 
 static void native_destroy(struct tail *base)
 {
 	struct native *t = container_of(base, struct native, tail);
+	tail_ahead_free(&t->ahead);
 	if (t->queue)
 		tail_queue_done(t->queue, t->current);
 	tail_queue_free(&t->queue);
@@ -494,8 +476,9 @@ static const struct tail_ops native_ops = {
 static enum rc begin(struct native *t, const struct tail_options *o, const struct checkpoint *c, struct why *why)
 {
 	/* behind all of that millisecond */
-	t->place = (struct place){ c->last_ms ? c->last_ms * 1000 + 999 : INT64_MIN, INT64_MAX, INT64_MAX };
+	t->place = (struct tail_place){ c->last_ms ? c->last_ms * 1000 + 999 : INT64_MIN, INT64_MAX, INT64_MAX };
 	t->safe_us = c->last_ms ? (c->last_ms + 1) * 1000 : 0;
+	t->page = o->page ? o->page : PAGE;
 	t->lease_ms = o->lease_ms ? o->lease_ms : LEASE_MS;	/* 0 would give it back */
 	if (o->lease && (!(t->lease = strdup(o->lease)) || !(t->token = strdup(o->token))))
 		return rc_fail(RC_NO_MEMORY, why, "no memory for the tail");
@@ -520,6 +503,8 @@ enum rc tail_native_new(struct tail **out, struct store *s, const struct tail_op
 	t->s = s;
 	t->tail.ops = &native_ops;
 	enum rc rc = tail_queue_new(&t->queue, s->objects, o->parallel, o->ahead_bytes, why);
+	if (rc == RC_OK)
+		rc = tail_ahead_new(&t->ahead, s, why);
 	if (rc == RC_OK)
 		rc = begin(t, o, c, why);
 	if (rc != RC_OK) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the rooms of the tail share: tail.c, tail-native.c, tail-held.c, tail-queue.c, tail-walk.c. */
+/* What the rooms of the tail share, tail.c and tail-*.c. */
 #ifndef EVFS_STORE_TAIL_PRIVATE_H
 #define EVFS_STORE_TAIL_PRIVATE_H
 
@@ -57,7 +57,9 @@ size_t tail_held_list(struct tail_held *h, const struct checkpoint_held **out);
 struct tail_item {
 	struct tail_item *next;
 	int64_t recorded_us, occurred_us;
+	int64_t stream;			/* its handle */
 	uint64_t number, size;
+	bool settled;
 	const char *type, *id, *event_id, *event_type, *key;	/* lie behind the item */
 	struct tail_hold *hold;		/* read by number; NULL: by time */
 	char *body;
@@ -99,5 +101,52 @@ const struct tail_item *tail_queue_first(const struct tail_queue *q);
 size_t tail_queue_length(const struct tail_queue *q);
 /* How many bytes of bodies may still be added. */
 size_t tail_queue_room(struct tail_queue *q);
+
+/* ------------------------------------------------------------------ pages of the time line */
+
+/* How far the time line was read. */
+struct tail_place {
+	int64_t us, stream;
+	uint64_t number;
+};
+
+/* Rows that were read and do not count yet. What is asked for, then what came. */
+struct tail_page {
+	struct tail_place after;
+	int64_t to_us;		/* the horizon */
+	size_t limit;		/* rows */
+	size_t room;		/* bytes of bodies that it may hold; the first one always has some */
+	uint64_t seeding;	/* that it must be of */
+
+	struct tail_item *first, **end;
+	size_t items, rows;	/* those that are here; those that the ledger told */
+	bool full;		/* there was no room for the next one */
+	bool ends;		/* nothing of what is before to_us is behind it */
+	bool failed;		/* with no memory */
+};
+void tail_page_init(struct tail_page *p, const struct tail_place *after, size_t limit, size_t room);
+void tail_page_release(struct tail_page *p);
+/* Nothing from to_us on is of it. */
+void tail_page_cut(struct tail_page *p, int64_t to_us);
+/* False: there is no more room, or no memory. */
+bool tail_page_add(struct tail_page *p, const struct ledger_row *row, struct tail_hold *hold);
+/* A ledger_row_fn: all but what stands for numbers without events. */
+bool tail_page_take(void *page, const struct ledger_row *row);
+/* Is what was read before this of that seeding? RC_FENCED: of another. It never comes again once it was another. */
+enum rc tail_page_confirm(struct store *s, uint64_t seeding, struct why *why) _must_check_;
+/* The page from p->after to p->to_us; it counts, for it was confirmed. */
+enum rc tail_page_read(struct store *s, struct tail_page *p, struct why *why) _must_check_;
+
+/* The next page, read by a thread while the one before is told. One at a time. */
+struct tail_ahead;
+enum rc tail_ahead_new(struct tail_ahead **out, struct store *s, struct why *why) _must_check_;
+/* Waits for a question that is on its way. */
+void tail_ahead_free(struct tail_ahead **a);
+/* Begin to read what ask says. Not done where no thread can be had. */
+void tail_ahead_begin(struct tail_ahead *a, const struct tail_page *ask);
+/* Was one begun that nobody took? *busy_r: it is still being read. */
+bool tail_ahead_pending(struct tail_ahead *a, bool *busy_r);
+/* Wait for it and take it: *out is the caller's. What tail_page_read returned. */
+enum rc tail_ahead_take(struct tail_ahead *a, struct tail_page *out, struct why *why) _must_check_;
 
 #endif

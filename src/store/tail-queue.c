@@ -5,12 +5,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "event/key.h"
 
 #define FETCHERS 4
@@ -66,8 +66,9 @@ struct tail_item *tail_queue_item(const struct ledger_row *row, struct tail_hold
 	if (!item)
 		return NULL;
 	char *at = (char *)(item + 1);
-	*item = (struct tail_item){ .recorded_us = row->recorded_us, .occurred_us = row->occurred_us, .number = row->number,
-				    .size = row->size, .hold = hold, .state = TAIL_WANTED };
+	*item = (struct tail_item){ .recorded_us = row->recorded_us, .occurred_us = row->occurred_us,
+				    .stream = row->stream, .number = row->number, .size = row->size,
+				    .settled = row->settled, .hold = hold, .state = TAIL_WANTED };
 	item->type = put(&at, row->type);
 	item->id = put(&at, row->id);
 	item->event_id = put(&at, row->event_id);
@@ -255,15 +256,11 @@ static void *fetcher_main(void *arg)
 /* With the first that is wanted: who finds all in the ledger has no such threads. */
 static enum rc start(struct tail_queue *q, struct why *why)
 {
-	sigset_t all, before;
 	int failed = 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (q->running < FETCHERS && !failed) {
-		failed = pthread_create(&q->threads[q->running], NULL, fetcher_main, q);
+		failed = thread_start(&q->threads[q->running], fetcher_main, q);
 		q->running += !failed;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return q->running ? RC_OK : rc_fail(RC_TEMPORARY, why, "cannot start a thread: %s", strerror(failed));
 }
 
@@ -282,11 +279,7 @@ enum rc tail_queue_new(struct tail_queue **out, struct object_store *objects, un
 	q->end = &q->first;
 	pthread_mutex_init(&q->lock, NULL);
 	pthread_cond_init(&q->work, NULL);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&q->news, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&q->news);
 	*out = q;
 	return RC_OK;
 }

@@ -45,6 +45,7 @@ struct tail_options {
 	uint64_t lease_ms;
 	unsigned parallel;	/* objects read at once; 0: 64 */
 	size_t ahead_bytes;	/* bodies in memory at most; 0: 32 MiB */
+	size_t page;		/* rows of one question to the ledger; 0: 1,000 */
 };
 
 /* What the last look found. */
