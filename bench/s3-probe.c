@@ -5,6 +5,7 @@
  *   s3-probe put   CONNS N SIZE PREFIX   raw PUTs (If-None-Match: *) on CONNS kept-alive connections
  *   s3-probe get   CONNS N PREFIX        raw GETs of what "put" made: PREFIX%010d.json
  *   s3-probe bare  CONNS N               one reserve+insert statement a transaction, prepared, on CONNS connections
+ *   s3-probe both  CONNS N SIZE PREFIX   that statement, then that PUT, again and again, on CONNS pairs of connections
  *
  * Prints the seconds it took. Servers: EVFS_S3_ENDPOINT, EVFS_S3_ACCESS_KEY, EVFS_S3_SECRET_KEY, EVFS_BENCH_BUCKET, EVFS_PG_URL.
  * A connection has a thread and blocks; nothing is retried, any failure ends the program.
@@ -31,7 +32,6 @@ static struct {
 	const char *endpoint, *host, *bucket, *prefix, *pg;
 	struct s3_key key;
 	long n, conns, size;
-	const char *what;
 } probe;
 static atomic_long next;
 
@@ -103,23 +103,6 @@ static void request(CURL *easy, bool put, long i, char *body)
 	curl_slist_free_all(list);
 }
 
-static void *http_worker(void *arg)
-{
-	(void)arg;
-	CURL *easy = curl_easy_init();
-	char *body = malloc((size_t)probe.size + 1);
-	if (!easy || !body)
-		errx(1, "no memory");
-	memset(body, 'x', (size_t)probe.size);
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, swallow);
-	for (long i; (i = atomic_fetch_add(&next, 1)) < probe.n; )
-		request(easy, !strcmp(probe.what, "put"), i, body);
-	free(body);
-	curl_easy_cleanup(easy);
-	return NULL;
-}
-
 static PGresult *pg_must(PGresult *r, ExecStatusType wanted)
 {
 	if (PQresultStatus(r) != wanted)
@@ -149,24 +132,56 @@ static void bare_tables(void)
 	PQfinish(c);
 }
 
-static void *bare_worker(void *arg)
+static PGconn *pg_prepared(void)
 {
-	unsigned seed = (unsigned)(uintptr_t)arg;
 	PGconn *c = pg_connect();
 	PQclear(pg_must(PQprepare(c, "bare",
 				  "WITH v AS (UPDATE evfs_bare.aggregate_versions SET version = version + 1 WHERE id = $1"
 				  " RETURNING id, version) INSERT INTO evfs_bare.outbox SELECT id, version, repeat('x', 500) FROM v",
 				  1, NULL), PGRES_COMMAND_OK));
-	while (atomic_fetch_add(&next, 1) < probe.n) {
-		char id[24];
-		snprintf(id, sizeof(id), "%d", 1 + rand_r(&seed) % STREAMS);
-		PQclear(pg_must(PQexecPrepared(c, "bare", 1, (const char *[]){ id }, NULL, NULL, 0), PGRES_COMMAND_OK));
+	return c;
+}
+
+static void statement(PGconn *c, unsigned *seed)
+{
+	char id[24];
+	snprintf(id, sizeof(id), "%d", 1 + rand_r(seed) % STREAMS);
+	PQclear(pg_must(PQexecPrepared(c, "bare", 1, (const char *[]){ id }, NULL, NULL, 0), PGRES_COMMAND_OK));
+}
+
+static CURL *http_connection(void)
+{
+	CURL *easy = curl_easy_init();
+	if (!easy)
+		errx(1, "no memory");
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, swallow);
+	return easy;
+}
+
+/* The thread of a connection, or of a pair of them. */
+static void *worker(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	PGconn *c = probe.pg ? pg_prepared() : NULL;
+	CURL *easy = probe.endpoint ? http_connection() : NULL;
+	char *body = malloc((size_t)probe.size + 1);
+	if (!body)
+		errx(1, "no memory");
+	memset(body, 'x', (size_t)probe.size);
+	for (long i; (i = atomic_fetch_add(&next, 1)) < probe.n; ) {
+		if (c)
+			statement(c, &seed);
+		if (easy)
+			request(easy, probe.size > 0, i, body);
 	}
+	free(body);
+	curl_easy_cleanup(easy);
 	PQfinish(c);
 	return NULL;
 }
 
-static double timed(void *(*worker)(void *))
+static double timed(void)
 {
 	pthread_t threads[CONNS_MAX];
 	uint64_t began = clock_boot_us();
@@ -178,25 +193,8 @@ static double timed(void *(*worker)(void *))
 	return (double)(clock_boot_us() - began) / 1e6;
 }
 
-int main(int argc, char **argv)
+static void need_s3(void)
 {
-	probe.what = argc > 3 ? argv[1] : "";
-	bool put = !strcmp(probe.what, "put") && argc == 6, get = !strcmp(probe.what, "get") && argc == 5,
-	     bare = !strcmp(probe.what, "bare") && argc == 4;
-	if (!put && !get && !bare)
-		errx(2, "usage: see the head of bench/s3-probe.c");
-	probe.conns = number(argv[2]);
-	probe.n = number(argv[3]);
-	if (probe.conns > CONNS_MAX)
-		errx(2, "at most %d connections", CONNS_MAX);
-	if (bare) {
-		probe.pg = need("EVFS_PG_URL");
-		bare_tables();
-		printf("%.6f\n", timed(bare_worker));
-		return 0;
-	}
-	probe.size = put ? number(argv[4]) : 0;
-	probe.prefix = argv[put ? 5 : 4];
 	probe.endpoint = need("EVFS_S3_ENDPOINT");
 	probe.bucket = need("EVFS_BENCH_BUCKET");
 	probe.key = (struct s3_key){ .access = need("EVFS_S3_ACCESS_KEY"), .secret = need("EVFS_S3_SECRET_KEY") };
@@ -205,6 +203,27 @@ int main(int argc, char **argv)
 		errx(2, "EVFS_S3_ENDPOINT is no URL");
 	probe.host = slashes + 3;
 	curl_global_init(CURL_GLOBAL_DEFAULT);
-	printf("%.6f\n", timed(http_worker));
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 3 ? argv[1] : "";
+	bool put = !strcmp(what, "put") && argc == 6, get = !strcmp(what, "get") && argc == 5, bare = !strcmp(what, "bare") && argc == 4,
+	     both = !strcmp(what, "both") && argc == 6;
+	if (!put && !get && !bare && !both)
+		errx(2, "usage: see the head of bench/s3-probe.c");
+	probe.conns = number(argv[2]);
+	probe.n = number(argv[3]);
+	if (probe.conns > CONNS_MAX)
+		errx(2, "at most %d connections", CONNS_MAX);
+	if (bare || both) {
+		probe.pg = need("EVFS_PG_URL");
+		bare_tables();
+	}
+	if (!bare)
+		need_s3();
+	probe.size = put || both ? number(argv[4]) : 0;
+	probe.prefix = argv[argc - 1];
+	printf("%.6f\n", timed());
 	return 0;
 }
