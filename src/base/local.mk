@@ -4,6 +4,7 @@ noinst_LIBRARIES += %D%/libbase.a
 	%D%/buf.c %D%/buf.h \
 	%D%/cleanup.h \
 	%D%/clock.c %D%/clock.h \
+	%D%/encode.c %D%/encode.h \
 	%D%/failpoint.c %D%/failpoint.h \
 	%D%/hash.h \
 	%D%/json.c %D%/json.h \

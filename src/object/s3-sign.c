@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 
 #include "base/cleanup.h"
+#include "base/encode.h"
 
 #define HASH_LEN 32
 #define BLOCK_LEN 64 /* of SHA-256: HMAC pads its key to it */
@@ -214,37 +215,19 @@ enum rc s3_sign(const struct s3_sign *s, struct buf *headers, struct why *why)
 				   : RC_OK;
 }
 
-static void encode(struct buf *out, const char *text, bool keep_slash)
-{
-	static const char digits[] = "0123456789ABCDEF";
-	static const char plain[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
-	while (*text) {
-		size_t n = strspn(text, plain);
-		const char *slash = keep_slash ? NULL : memchr(text, '/', n);
-		if (slash)
-			n = (size_t)(slash - text);
-		buf_add(out, text, n);
-		text += n;
-		if (*text) {
-			unsigned char c = (unsigned char)*text++;
-			buf_add(out, (char[]){ '%', digits[c >> 4], digits[c & 15] }, 3);
-		}
-	}
-}
-
 void s3_sign_path(const char *path, struct buf *out)
 {
-	encode(out, path, true);
+	encode_percent(path, strlen(path), "/", out);
 }
 
 void s3_sign_query_add(struct buf *query, const char *name, const char *value)
 {
 	_cleanup_(buf_releasep) struct buf pair = BUF_INIT;
-	encode(&pair, name, false);
+	encode_percent(name, strlen(name), "", &pair);
 	size_t name_len = pair.len;
 	buf_add_char(&pair, '=');
-	encode(&pair, value ? value : "", false);
+	if (value)
+		encode_percent(value, strlen(value), "", &pair);
 	if (buf_failed(&pair) || !buf_reserve(query, pair.len + 1)) {
 		query->failed = true;
 		return;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/encode.h"
 #include "base/json.h"
 #include "event/time.h"
 #include "publisher/route-private.h"
@@ -40,20 +41,6 @@ static void add_member(const char *name, const char *text, struct buf *out)
 		add_text(text, strlen(text), out);
 	else
 		buf_add_text(out, "null");
-}
-
-static void add_base64(const char *data, size_t len, struct buf *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *p = (const unsigned char *)data;
-	for (; len; p += 3) {
-		size_t n = len < 3 ? len : 3;
-		unsigned bits = (unsigned)p[0] << 16 | (n > 1 ? (unsigned)p[1] << 8 : 0) | (n > 2 ? p[2] : 0u);
-		char four[4] = { digits[bits >> 18], digits[bits >> 12 & 63], n > 1 ? digits[bits >> 6 & 63] : '=',
-				 n > 2 ? digits[bits & 63] : '=' };
-		buf_add(out, four, 4);
-		len -= n;
-	}
 }
 
 /* How many bytes the first n characters of text have. */
@@ -120,7 +107,7 @@ static void add_extras(const struct dead *d, bool small, struct buf *out)
 		buf_printf(out, ", \"original_value_bytes\": %zu", e->len);
 	if (e->body && !small && json_utf8(e->body, e->len) < e->len) {
 		buf_add_text(out, ", \"original_value_base64\": \"");
-		add_base64(e->body, e->len, out);
+		encode_base64(e->body, e->len, out);
 		buf_add_char(out, '"');
 	}
 }

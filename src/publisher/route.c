@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/encode.h"
 #include "base/json-form.h"
 #include "event/time.h"
 #include "publisher/route-private.h"
@@ -160,21 +161,6 @@ static void header_value(struct route_message *out, const char *name, const stru
 	out->texts.failed |= buf_failed(&text);
 }
 
-static bool is_plain(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
-}
-
-static void add_percent(const char *text, size_t len, struct buf *out)
-{
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] && is_plain(text[i]))
-			buf_add_char(out, text[i]);
-		else
-			buf_printf(out, "%%%02X", (unsigned char)text[i]);
-	}
-}
-
 static const char *skip_blanks(const char *p, const char *end)
 {
 	while (p < end && strchr(" \t\n\r\f\v", *p))
@@ -233,7 +219,7 @@ static void add_baggage(const struct json_value meta[ROUTE_METAS], struct buf *o
 		if (!text_of(extras[i].value, &text) || baggage_has(buf_text(out), there, extras[i].name))
 			continue;
 		buf_printf(out, "%s%s=", out->len ? "," : "", extras[i].name);
-		add_percent(buf_text(&text), text.len, out);
+		encode_percent(buf_text(&text), text.len, "", out);
 		out->failed |= buf_failed(&text);
 	}
 }
@@ -326,12 +312,7 @@ static void add_cloud_event(const struct route_options *o, const struct tail_eve
 		add_object_key(o, e, &key);
 		buf_reset(&b);
 		buf_printf(&b, "s3://%s/", o->bucket);
-		for (const char *p = buf_text(&key); *p; p++) {
-			if (*p == '/' || is_plain(*p))
-				buf_add_char(&b, *p);
-			else
-				add_percent(p, 1, &b);
-		}
+		encode_percent(buf_text(&key), key.len, "/", &b);
 		header_text(out, "ce_dataref", buf_text(&b));
 		out->texts.failed |= buf_failed(&key);
 	}

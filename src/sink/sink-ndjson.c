@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/encode.h"
 #include "base/json.h"
 
 #define GATHER_BYTES (1 << 20)
@@ -43,33 +44,18 @@ static struct ndjson *ndjson_of(struct sink *s)
 	return container_of(s, struct ndjson, base);
 }
 
-static void add_base64(const char *p, size_t len, struct buf *out)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *u = (const unsigned char *)p;
-	buf_add_char(out, '"');
-	for (size_t i = 0; i < len; i += 3) {
-		size_t left = len - i;
-		unsigned b = (unsigned)u[i] << 16 | (left > 1 ? (unsigned)u[i + 1] << 8 : 0) |
-			     (left > 2 ? u[i + 2] : 0);
-		buf_add_char(out, digits[b >> 18]);
-		buf_add_char(out, digits[b >> 12 & 63]);
-		buf_add_char(out, left > 1 ? digits[b >> 6 & 63] : '=');
-		buf_add_char(out, left > 2 ? digits[b & 63] : '=');
-	}
-	buf_add_char(out, '"');
-}
-
 /* "name":"text", or "name_base64":"…" where the text is not UTF-8. */
 static void add_text(const char *name, const char *text, size_t len, struct buf *out)
 {
 	bool utf8 = json_utf8(text, len) == len;
 	buf_printf(out, "\"%s%s\":", name, utf8 ? "" : "_base64");
-	if (utf8)
+	if (utf8) {
 		json_quote(text, len, out);
-	else
-		add_base64(text, len, out);
+	} else {
+		buf_add_char(out, '"');
+		encode_base64(text, len, out);
+		buf_add_char(out, '"');
+	}
 }
 
 static void add_headers(const struct sink_message *m, struct buf *out)

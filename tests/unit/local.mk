@@ -167,7 +167,7 @@ TESTS += %D%/test-route
 %C%_test_route_SOURCES = %D%/test-route.c
 %C%_test_route_CPPFLAGS = $(AM_CPPFLAGS) -DVECTORS_DEFAULT='"$(abs_top_srcdir)/../shared/vectors"'
 %C%_test_route_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-%C%_test_route_LDADD = src/publisher/libpublisher.a src/sink/libsink.a src/event/libevent.a src/base/libbase.a $(CHECK_LIBS)
+%C%_test_route_LDADD = src/publisher/libpublisher.a src/sink/libsink.a src/event/libevent.a src/base/libbase.a $(CHECK_LIBS) $(CRYPTO_LIBS)
 endif
 
 # metrics, and what is told of them over HTTP
