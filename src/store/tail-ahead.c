@@ -100,7 +100,8 @@ bool tail_ahead_pending(struct tail_ahead *a, bool *busy_r)
 {
 	pthread_mutex_lock(&a->lock);
 	bool pending = a->state != IDLE;
-	*busy_r = a->state == ASKED;
+	if (busy_r)
+		*busy_r = a->state == ASKED;
 	pthread_mutex_unlock(&a->lock);
 	return pending;
 }
@@ -115,7 +116,7 @@ enum rc tail_ahead_take(struct tail_ahead *a, struct tail_page *out, struct why 
 		out->end = &out->first;
 	a->state = IDLE;
 	enum rc rc = a->rc;
-	if (why)
+	if (why && rc != RC_OK)
 		*why = a->why;
 	pthread_mutex_unlock(&a->lock);
 	return rc;

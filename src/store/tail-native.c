@@ -78,9 +78,9 @@ static bool take_item(struct native *t, struct tail_page *p, struct tail_item **
 	struct tail_hold *h = t->held.n ? tail_held_find(&t->held, item->type, item->id) : NULL;
 	if (!h && !item->settled)
 		h = hold(t, item->type, item->id, item->number);	/* it became late since the look */
-	bool waits = h && item->number >= h->next;
-	if (!waits && !item->settled)
+	if (!h && !item->settled)
 		return false;
+	bool waits = h && item->number >= h->next;	/* what is below is settled by now, whatever it was when it was read */
 	t->place = (struct tail_place){ item->recorded_us, item->stream, item->number };
 	p->first = item->next;
 	item->next = NULL;
@@ -106,7 +106,7 @@ static bool take_page(struct native *t, struct tail_page *p)
 		return n > 0;
 	if (p->ends && p->to_us > t->place.us)
 		t->place = (struct tail_place){ p->to_us - 1, INT64_MAX, INT64_MAX };
-	t->at_horizon = p->ends && t->place.us >= t->horizon_us - 1;
+	t->at_horizon = p->ends && t->place.us >= t->horizon_us - 1 && t->place.stream == INT64_MAX;
 	return true;
 }
 
@@ -153,14 +153,13 @@ static bool take_number(void *arg, const struct ledger_row *row)
 	r->stopped = true;
 	if (r->late && row->number >= r->hold->late)
 		return false;
-	if (!row->settled) {	/* what is not late and before the horizon can't be there */
-		r->ends = !r->late && row->recorded_us >= t->horizon_us;
-		return false;
-	}
+	/* The place decides, not the horizon: it falls where a stream is late no more, and is another's after a restart. */
 	if (!is_behind(&t->place, row)) {
 		r->ends = !r->late;
 		return false;
 	}
+	if (!row->settled)
+		return false;
 	if (!tail_page_add(&r->page, row, (struct tail_hold *)r->hold))
 		return false;
 	r->stopped = false;
@@ -260,6 +259,10 @@ static bool take_late(void *arg, const struct ledger_row *row)
 static bool take_row(void *arg, const struct ledger_row *row)
 {
 	struct looking *l = arg;
+	if (!row->span && row->recorded_us >= l->page->to_us) {
+		l->page->ends = true;
+		return false;
+	}
 	return tail_page_take(l->page, row);
 }
 
@@ -277,7 +280,7 @@ static void take_look(struct native *t, struct tail_page *p, int64_t horizon_us)
 	t->look = t->tries;
 	if (horizon_us > t->horizon_us)
 		t->horizon_us = horizon_us;
-	p->ends = !p->full && p->rows < p->limit;
+	p->ends |= !p->full && p->rows < p->limit;
 	tail_page_cut(p, horizon_us);
 	t->at_horizon = false;
 	bool went = take_page(t, p);
@@ -300,8 +303,8 @@ static enum rc native_look(struct tail *base, struct tail_state *out, struct why
 	struct looking l = { .t = t, .page = &p };
 	struct ledger_horizon h = { .lease = t->lease, .token = t->token, .lease_ms = t->lease_ms, .wait_ms = WAIT_MS,
 				    .late = take_late, .late_arg = &l };
-	bool busy, pending = tail_ahead_pending(t->ahead, &busy);	/* it has what comes next */
-	bool full = pending || tail_queue_length(t->queue) >= LENGTH || !tail_queue_room(t->queue);
+	bool pending = tail_ahead_pending(t->ahead, NULL);	/* it has what comes next */
+	bool full = pending || tail_queue_length(t->queue) >= LENGTH || !tail_queue_has_room(t->queue);
 	struct ledger_query q = { .what = LEDGER_TIME, .from_us = t->place.us, .to_us = INT64_MAX, .after_us = t->place.us,
 				  .stream = t->place.stream, .after = t->place.number, .limit = full ? 1 : t->page,
 				  .lean = full, .horizon = &h };
@@ -348,12 +351,11 @@ static void read_ahead(struct native *t)
 static enum rc read_page(struct native *t, struct why *why)
 {
 	_cleanup_(tail_page_release) struct tail_page p;
-	bool busy;
 	enum rc rc;
 	tail_page_init(&p, &t->place, t->page, tail_queue_room(t->queue));
 	p.to_us = t->horizon_us;
 	p.seeding = t->seeding;
-	if (tail_ahead_pending(t->ahead, &busy))
+	if (tail_ahead_pending(t->ahead, NULL))
 		rc = tail_ahead_take(t->ahead, &p, why);
 	else
 		rc = tail_page_read(t->s, &p, why);
@@ -376,7 +378,7 @@ static enum rc read_some(struct native *t, struct why *why)
 static bool has_enough(struct native *t, size_t length)
 {
 	bool busy;
-	return length > LENGTH / 2 || !tail_queue_room(t->queue) || (tail_ahead_pending(t->ahead, &busy) && busy) ||
+	return length > LENGTH / 2 || !tail_queue_has_room(t->queue) || (tail_ahead_pending(t->ahead, &busy) && busy) ||
 	       clock_boot_ms() < t->retry_ms;
 }
 

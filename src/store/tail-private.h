@@ -101,6 +101,8 @@ const struct tail_item *tail_queue_first(const struct tail_queue *q);
 size_t tail_queue_length(const struct tail_queue *q);
 /* How many bytes of bodies may still be added. */
 size_t tail_queue_room(struct tail_queue *q);
+/* Is there room for many? What opens for one body at a time would be filled by one question at a time. */
+bool tail_queue_has_room(struct tail_queue *q);
 
 /* ------------------------------------------------------------------ pages of the time line */
 
@@ -121,7 +123,7 @@ struct tail_page {
 	struct tail_item *first, **end;
 	size_t items, rows;	/* those that are here; those that the ledger told */
 	bool full;		/* there was no room for the next one */
-	bool ends;		/* nothing of what is before to_us is behind it */
+	bool ends;		/* nothing of what is before to_us is behind it, once it could be read */
 	bool failed;		/* with no memory */
 };
 void tail_page_init(struct tail_page *p, const struct tail_place *after, size_t limit, size_t room);
@@ -144,7 +146,7 @@ enum rc tail_ahead_new(struct tail_ahead **out, struct store *s, struct why *why
 void tail_ahead_free(struct tail_ahead **a);
 /* Begin to read what ask says. Not done where no thread can be had. */
 void tail_ahead_begin(struct tail_ahead *a, const struct tail_page *ask);
-/* Was one begun that nobody took? *busy_r: it is still being read. */
+/* Was one begun that nobody took? *busy_r (may be NULL): it is still being read. */
 bool tail_ahead_pending(struct tail_ahead *a, bool *busy_r);
 /* Wait for it and take it: *out is the caller's. What tail_page_read returned. */
 enum rc tail_ahead_take(struct tail_ahead *a, struct tail_page *out, struct why *why) _must_check_;

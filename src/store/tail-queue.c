@@ -190,10 +190,14 @@ static void judge(struct tail_queue *q, struct tail_item *item, struct object_ge
 
 /* ------------------------------------------------------------------ fetching */
 
-/* Room that opens for one body at a time would be filled by one request at a time. */
 static bool has_room_locked(const struct tail_queue *q)
 {
-	return q->bytes <= q->limit / 4 * 3 || q->first->state == TAIL_WANTED;
+	return q->bytes <= q->limit / 4 * 3;
+}
+
+static bool may_fetch_locked(const struct tail_queue *q)
+{
+	return has_room_locked(q) || q->first->state == TAIL_WANTED;
 }
 
 /* As many as there is room for; the first of all goes in any case, for it is waited for. */
@@ -201,7 +205,7 @@ static size_t take_wanted_locked(struct tail_queue *q, struct tail_item **items)
 {
 	size_t n = 0;
 	struct tail_item *item = q->wanted;
-	if (!item || !has_room_locked(q))
+	if (!item || !may_fetch_locked(q))
 		return 0;
 	for (; item && n < q->batch; item = item->next) {
 		if (item->state != TAIL_WANTED)
@@ -375,7 +379,7 @@ void tail_queue_done(struct tail_queue *q, struct tail_item *item)
 		return;
 	pthread_mutex_lock(&q->lock);
 	q->bytes -= item->counted;
-	if (q->wanted && has_room_locked(q))
+	if (q->wanted && may_fetch_locked(q))
 		pthread_cond_signal(&q->work);
 	pthread_mutex_unlock(&q->lock);
 	tail_queue_item_free(item);
@@ -395,6 +399,14 @@ size_t tail_queue_room(struct tail_queue *q)
 {
 	pthread_mutex_lock(&q->lock);
 	size_t room = q->bytes < q->limit ? q->limit - q->bytes : 0;
+	pthread_mutex_unlock(&q->lock);
+	return room;
+}
+
+bool tail_queue_has_room(struct tail_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool room = has_room_locked(q);
 	pthread_mutex_unlock(&q->lock);
 	return room;
 }

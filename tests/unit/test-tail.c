@@ -585,6 +585,154 @@ START_TEST(any_order_of_commits_and_settles_keeps_each_stream_in_order)
 }
 END_TEST
 
+/* What of a stream is not settled yet. */
+struct open_rows {
+	struct {
+		int64_t stream;
+		uint64_t number;
+		char id[64];
+	} rows[64];
+	size_t n;
+};
+
+static bool see_open(void *arg, const struct ledger_row *row)
+{
+	struct open_rows *o = arg;
+	if (row->settled || row->span)
+		return true;
+	o->rows[o->n].stream = row->stream;
+	o->rows[o->n].number = row->number;
+	snprintf(o->rows[o->n].id, sizeof(o->rows[o->n].id), "%s", row->event_id);
+	return ++o->n < ARRAY_SIZE(o->rows);
+}
+
+/* Settle some of them, from the front or from the back. */
+static void settle_some(const char *id, size_t n, bool last)
+{
+	struct open_rows o = { .n = 0 };
+	struct ledger_query q = { .what = LEDGER_EVENTS, .type = "Order", .id = id };
+	struct why why = { "" };
+	ck_assert_int_eq(ledger_read(ledger, &q, see_open, &o, NULL, &why), RC_OK);
+	for (size_t i = 0; i < n && i < o.n; i++) {
+		size_t at = last ? o.n - 1 - i : i;
+		struct ledger_ref ref = { o.rows[at].stream, o.rows[at].number, o.rows[at].id };
+		ck_assert_int_eq(ledger_settle(ledger, &ref, 1, &why), RC_OK);
+	}
+}
+
+/* What a publisher saves once safe_us was told. */
+static void checkpoint_of(struct tail *t, int64_t safe_us, struct checkpoint *c)
+{
+	const struct checkpoint_held *held;
+	size_t n = tail_held(t, &held);
+	checkpoint_release(c);
+	checkpoint_init(c);
+	c->last_ms = safe_us ? safe_us / 1000 - 1 : 0;
+	c->held = calloc(n + 1, sizeof(*c->held));
+	for (; c->n_held < n; c->n_held++)
+		c->held[c->n_held] = (struct checkpoint_held){ strdup(held[c->n_held].type), strdup(held[c->n_held].id),
+							       held[c->n_held].next };
+}
+
+/* A late stream has a younger unsettled event, which holds the horizon once the stream is late no more: also for who begins then. */
+START_TEST(a_horizon_that_fell_passes_over_nothing)
+{
+	_cleanup_(checkpoint_release) struct checkpoint c;
+	const struct checkpoint_held *held;
+	struct tail *t = tail_of(NULL, 0);
+	checkpoint_init(&c);
+	commit("Order", "late", 1);
+	now_us += 61 * SECOND;
+	commit("Order", "late", 1);
+	now_us += 3 * SECOND;
+	append("Order", "b", 1);
+	settle_some("b", 1, false);
+	now_us += SECOND;
+	int64_t high_us = look(t).horizon_us, safe_us = 0;
+	drain(t, &safe_us);
+	ck_assert_uint_eq(find("Order", "b", 1)->told, 1);
+	ck_assert_uint_eq(tail_held(t, &held), 1);
+	checkpoint_of(t, safe_us, &c);
+	if (_i)
+		tail_free(&t);
+	settle_some("late", 1, false);
+	if (_i) {
+		t = tail_of(&c, 0);
+		ck_assert_int_lt(look(t).horizon_us, high_us);
+	} else {
+		look(t);
+	}
+	drain(t, NULL);
+	settle();
+	look_and_drain(t);
+	look_and_drain(t);
+	all_told_once();
+	tail_free(&t);
+}
+END_TEST
+
+START_TEST(whatever_is_settled_first_and_wherever_it_begins_again_nothing_is_passed_over)
+{
+	static const size_t pages[] = { 0, 1, 2, 3, 7 };
+	_cleanup_(checkpoint_release) struct checkpoint c;
+	unsigned state = 0x9e3779b9u * (unsigned)(_i + 1);
+	size_t page = pages[(size_t)_i % ARRAY_SIZE(pages)];
+	struct tail *t = tail_by(NULL, 1 << 16, page);
+	bool restarted = false, looked = false;
+	int64_t safe_us = 0;
+	checkpoint_init(&c);
+	for (int i = 0; i < 150; i++) {
+		char id[8];
+		state = state * 1664525u + 1013904223u;
+		unsigned r = state >> 12, more = 1 + r / 64 % 3;
+		snprintf(id, sizeof(id), "s%u", r % 5);
+		switch (r / 5 % 10) {
+		case 0:
+			append("Order", id, more);
+			break;
+		case 1:
+		case 2:
+		case 3:
+			commit("Order", id, more);
+			break;
+		case 4:
+			if (r / 64 % 4 == 0)
+				settle();
+			break;
+		case 5:
+			settle_some(id, more, r / 1024 % 3 == 0);
+			break;
+		case 6:
+			now_us += (r / 64 % 2 ? 61 : 20) * SECOND;
+			break;
+		case 7:
+			if (!looked || r / 64 % 3)
+				break;
+			checkpoint_of(t, safe_us, &c);
+			tail_free(&t);
+			t = tail_by(&c, 1 << 16, page);
+			restarted = true;
+			looked = false;
+			break;
+		default:
+			look(t);
+			looked = true;
+			const struct tail_event *e;
+			for (unsigned n = r / 64 % 12; n && (e = next(t)); n--)
+				safe_us = e->safe_us > safe_us ? e->safe_us : safe_us;
+		}
+		now_us += r / 256 % 3 * 700;
+	}
+	settle();
+	for (int i = 0; i < 3; i++)
+		look_and_drain(t);
+	for (size_t i = 0; i < n_known; i++)
+		ck_assert_msg(known[i].told == 1 || (restarted && known[i].told), "'%s/%s' %" PRIu64 " was told %u times", known[i].type,
+			      known[i].id, known[i].number, known[i].told);
+	tail_free(&t);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ the ledger is another */
 
 START_TEST(a_ledger_that_was_replaced_is_waited_for)
@@ -925,6 +1073,8 @@ int main(void)
 	tcase_add_test(tc, a_held_stream_that_nothing_is_behind_of_goes_on_by_time);
 	tcase_add_test(tc, more_streams_than_a_checkpoint_can_name_hold_the_horizon);
 	tcase_add_loop_test(tc, any_order_of_commits_and_settles_keeps_each_stream_in_order, 0, 64);
+	tcase_add_loop_test(tc, a_horizon_that_fell_passes_over_nothing, 0, 2);
+	tcase_add_loop_test(tc, whatever_is_settled_first_and_wherever_it_begins_again_nothing_is_passed_over, 0, 100);
 	tcase_add_test(tc, a_ledger_that_was_replaced_is_waited_for);
 	tcase_add_loop_test(tc, a_seeding_under_a_tail_that_reads_skips_nothing, 0, 2);
 	tcase_add_test(tc, what_is_missing_foreign_or_archived_is_told_as_such_and_blocks_nothing);
