@@ -87,9 +87,8 @@ void tail_ahead_begin(struct tail_ahead *a, const struct tail_page *ask)
 		return;
 	pthread_mutex_lock(&a->lock);
 	if (a->state == IDLE) {
-		tail_page_init(&a->page, &ask->after, ask->limit, ask->room);
-		a->page.to_us = ask->to_us;
-		a->page.seeding = ask->seeding;
+		a->page = *ask;
+		a->page.end = &a->page.first;
 		a->state = ASKED;
 		pthread_cond_signal(&a->asked);
 	}

@@ -171,7 +171,7 @@ static bool take_number(void *arg, const struct ledger_row *row)
 static enum rc read_held(struct native *t, struct tail_hold *h, bool *more_r, struct why *why)
 {
 	struct reading r = { .t = t, .hold = h, .next = h->next, .late = h->look >= t->look };
-	tail_page_init(&r.page, &t->place, t->page, tail_queue_room(t->queue));
+	tail_page_init(&r.page, t->page, tail_queue_room(t->queue));
 	*more_r = false;
 	if (r.late && h->late <= h->next)
 		return RC_OK;
@@ -308,7 +308,7 @@ static enum rc native_look(struct tail *base, struct tail_state *out, struct why
 	struct ledger_query q = { .what = LEDGER_TIME, .from_us = t->place.us, .to_us = INT64_MAX, .after_us = t->place.us,
 				  .stream = t->place.stream, .after = t->place.number, .limit = full ? 1 : t->page,
 				  .lean = full, .horizon = &h };
-	tail_page_init(&p, &t->place, q.limit, tail_queue_room(t->queue));
+	tail_page_init(&p, q.limit, tail_queue_room(t->queue));
 	p.full = pending;
 	t->tries++;
 	uint64_t began_ms = clock_boot_ms();
@@ -338,13 +338,20 @@ static enum rc native_look(struct tail *base, struct tail_state *out, struct why
 
 /* ------------------------------------------------------------------ what is told */
 
+/* What comes next in the time line. */
+static void ask_next(const struct native *t, struct tail_page *p, size_t room)
+{
+	tail_page_init(p, t->page, room);
+	p->after = t->place;
+	p->to_us = t->horizon_us;
+	p->seeding = t->seeding;
+}
+
 /* What it holds comes on top of what the queue does: it takes half of the room that is left. */
 static void read_ahead(struct native *t)
 {
 	struct tail_page ask;
-	tail_page_init(&ask, &t->place, t->page, tail_queue_room(t->queue) / 2);
-	ask.to_us = t->horizon_us;
-	ask.seeding = t->seeding;
+	ask_next(t, &ask, tail_queue_room(t->queue) / 2);
 	tail_ahead_begin(t->ahead, &ask);
 }
 
@@ -352,9 +359,7 @@ static enum rc read_page(struct native *t, struct why *why)
 {
 	_cleanup_(tail_page_release) struct tail_page p;
 	enum rc rc;
-	tail_page_init(&p, &t->place, t->page, tail_queue_room(t->queue));
-	p.to_us = t->horizon_us;
-	p.seeding = t->seeding;
+	ask_next(t, &p, tail_queue_room(t->queue));
 	if (tail_ahead_pending(t->ahead, NULL))
 		rc = tail_ahead_take(t->ahead, &p, why);
 	else
@@ -449,7 +454,7 @@ static void native_release(struct tail *base)
 		return;
 	struct tail_page p;
 	struct looking l = { .t = t, .page = &p };
-	tail_page_init(&p, &t->place, q.limit, 0);
+	tail_page_init(&p, q.limit, 0);
 	enum rc rc = ledger_read(t->s->ledger, &q, pass_row, &l, NULL, NULL);
 	(void)rc;	/* it ends by itself, too */
 }

@@ -11,9 +11,9 @@
 
 #include <string.h>
 
-void tail_page_init(struct tail_page *p, const struct tail_place *after, size_t limit, size_t room)
+void tail_page_init(struct tail_page *p, size_t limit, size_t room)
 {
-	*p = (struct tail_page){ .after = *after, .to_us = INT64_MAX, .limit = limit, .room = room };
+	*p = (struct tail_page){ .to_us = INT64_MAX, .limit = limit, .room = room };
 	p->end = &p->first;
 }
 

@@ -112,10 +112,10 @@ struct tail_place {
 	uint64_t number;
 };
 
-/* Rows that were read and do not count yet. What is asked for, then what came. */
+/* Rows that were read and do not count yet, by time or of one stream. What is asked for, then what came. */
 struct tail_page {
-	struct tail_place after;
-	int64_t to_us;		/* the horizon */
+	struct tail_place after;	/* by time: from there */
+	int64_t to_us;		/* … to the horizon */
 	size_t limit;		/* rows */
 	size_t room;		/* bytes of bodies that it may hold; the first one always has some */
 	uint64_t seeding;	/* that it must be of */
@@ -126,7 +126,7 @@ struct tail_page {
 	bool ends;		/* nothing of what is before to_us is behind it, once it could be read */
 	bool failed;		/* with no memory */
 };
-void tail_page_init(struct tail_page *p, const struct tail_place *after, size_t limit, size_t room);
+void tail_page_init(struct tail_page *p, size_t limit, size_t room);
 void tail_page_release(struct tail_page *p);
 /* Nothing from to_us on is of it. */
 void tail_page_cut(struct tail_page *p, int64_t to_us);

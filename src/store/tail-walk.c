@@ -31,11 +31,11 @@ struct walk {
 	struct stream streams[STREAMS];
 	size_t n, rows;
 	int64_t handle;
+	bool failed;		/* with no memory for their names */
 	/* the events of one question */
-	struct tail_item *first, **end;
+	struct tail_page page;
 	uint64_t after;
-	size_t room;
-	bool full, ended, failed;
+	bool ended;
 };
 
 static void streams_release(struct walk *w)
@@ -50,11 +50,6 @@ static void streams_release(struct walk *w)
 static void walk_release(struct walk *w)
 {
 	streams_release(w);
-	while (w->first) {
-		struct tail_item *item = w->first;
-		w->first = item->next;
-		tail_queue_item_free(item);
-	}
 	tail_queue_free(&w->queue);
 }
 
@@ -96,27 +91,18 @@ static enum rc tell(struct walk *w, size_t left, struct why *why)
 static bool take_event(void *arg, const struct ledger_row *row)
 {
 	struct walk *w = arg;
-	size_t len = row->head ? row->head_len + row->tail_len : 0;
 	w->ended = !row->settled || (!row->span && row->recorded_us >= w->to_us);	/* a stream's times only grow */
 	if (w->ended)
 		return false;
 	if (row->span || row->recorded_us < w->from_us) {
 		w->after = row->span ? row->number + row->span - 1 : row->number;
-		w->rows++;
+		w->page.rows++;
 		return true;
 	}
-	w->full = w->first && len > w->room;
-	if (w->full)
+	if (!tail_page_add(&w->page, row, NULL))
 		return false;
-	struct tail_item *item = tail_queue_item(row, NULL);
-	w->failed = !item;
-	if (!item)
-		return false;
-	w->room -= len < w->room ? len : w->room;
-	*w->end = item;
-	w->end = &item->next;
 	w->after = row->number;
-	w->rows++;
+	w->page.rows++;
 	return true;
 }
 
@@ -124,15 +110,14 @@ static bool take_event(void *arg, const struct ledger_row *row)
 static enum rc read_events(struct walk *w, const struct stream *s, struct why *why)
 {
 	struct ledger_query q = { .what = LEDGER_EVENTS, .type = s->type, .id = s->id, .after = w->after, .limit = PAGE };
-	w->end = &w->first;
-	w->rows = 0;
-	w->full = w->ended = w->failed = false;
-	w->room = tail_queue_room(w->queue);
+	struct tail_page *p = &w->page;
+	tail_page_init(p, PAGE, tail_queue_room(w->queue));
+	w->ended = false;
 	enum rc rc = ledger_read(w->s->ledger, &q, take_event, w, NULL, why);
-	w->ended |= rc == RC_OK && !w->full && w->rows < PAGE;
-	if (w->first)
-		tail_queue_add(w->queue, TAKE_PTR(w->first));
-	return w->failed ? rc_fail(RC_NO_MEMORY, why, "no memory for the events of '%s/%s'", s->type, s->id) : rc;
+	w->ended |= rc == RC_OK && !p->full && p->rows < p->limit;
+	if (p->first)
+		tail_queue_add(w->queue, TAKE_PTR(p->first));
+	return p->failed ? rc_fail(RC_NO_MEMORY, why, "no memory for the events of '%s/%s'", s->type, s->id) : rc;
 }
 
 static enum rc walk_stream(struct walk *w, const struct stream *s, struct why *why)
