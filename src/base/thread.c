@@ -16,6 +16,16 @@ int thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 	return failed;
 }
 
+void thread_stop(pthread_mutex_t *lock, bool *stop, pthread_cond_t *wake, const pthread_t *threads, size_t n)
+{
+	pthread_mutex_lock(lock);
+	*stop = true;
+	pthread_cond_broadcast(wake);
+	pthread_mutex_unlock(lock);
+	for (size_t i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+}
+
 void thread_cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;

@@ -231,12 +231,7 @@ void fs_ahead_free(struct fs_ahead **pa)
 	struct fs_ahead *a = *pa;
 	if (!a)
 		return;
-	pthread_mutex_lock(&a->lock);
-	a->ending = true;
-	pthread_cond_broadcast(&a->work);
-	pthread_mutex_unlock(&a->lock);
-	for (size_t i = 0; i < a->n_threads; i++)
-		pthread_join(a->threads[i], NULL);
+	thread_stop(&a->lock, &a->ending, &a->work, a->threads, a->n_threads);
 	pthread_cond_destroy(&a->made);
 	pthread_cond_destroy(&a->work);
 	pthread_mutex_destroy(&a->lock);

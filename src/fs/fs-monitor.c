@@ -146,12 +146,7 @@ void fs_monitor_free(struct fs_monitor **pm)
 	if (!m)
 		return;
 	monitor_free(&m->monitor);
-	pthread_mutex_lock(&m->lock);
-	m->stop = true;
-	pthread_cond_broadcast(&m->changed);
-	pthread_mutex_unlock(&m->lock);
-	if (m->started)
-		pthread_join(m->thread, NULL);
+	thread_stop(&m->lock, &m->stop, &m->changed, &m->thread, m->started);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

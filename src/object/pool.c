@@ -134,12 +134,7 @@ void pool_free(struct pool **pp)
 		return;
 	struct pool *p = *pp;
 	if (p->pid == getpid()) {
-		pthread_mutex_lock(&p->jobs_lock);
-		p->stop = true;
-		pthread_cond_broadcast(&p->job_added);
-		pthread_mutex_unlock(&p->jobs_lock);
-		for (unsigned i = 0; i < p->started; i++)
-			pthread_join(p->threads[i], NULL);
+		thread_stop(&p->jobs_lock, &p->stop, &p->job_added, p->threads, p->started);
 		pthread_cond_destroy(&p->job_left);
 		pthread_cond_destroy(&p->job_added);
 		pthread_mutex_destroy(&p->jobs_lock);

@@ -261,10 +261,6 @@ enum rc store_queue_start(struct store *s, struct why *why)
 void store_queue_stop(struct store *s)
 {
 	struct store_queue *q = &s->queue;
-	pthread_mutex_lock(&q->lock);
-	q->stop = true;
-	pthread_cond_broadcast(&q->more);
-	pthread_mutex_unlock(&q->lock);
-	for (; q->running; q->running--)
-		pthread_join(q->threads[q->running - 1], NULL);
+	thread_stop(&q->lock, &q->stop, &q->more, q->threads, q->running);
+	q->running = 0;
 }

@@ -148,11 +148,7 @@ void store_settle_stop(struct store *s)
 {
 	struct store_settle *t = &s->settle;
 	if (t->running) {
-		pthread_mutex_lock(&t->lock);
-		t->stop = true;
-		pthread_cond_broadcast(&t->more);
-		pthread_mutex_unlock(&t->lock);
-		pthread_join(t->thread, NULL);
+		thread_stop(&t->lock, &t->stop, &t->more, &t->thread, 1);
 		t->running = false;
 	}
 	store_settle_flush(s);

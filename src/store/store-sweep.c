@@ -209,11 +209,7 @@ void store_sweep_stop(struct store *s)
 	struct store_sweeper *w = &s->sweeper;
 	if (!w->running)
 		return;
-	pthread_mutex_lock(&w->lock);
-	w->stop = true;
-	pthread_cond_signal(&w->wake);
-	pthread_mutex_unlock(&w->lock);
-	pthread_join(w->thread, NULL);
+	thread_stop(&w->lock, &w->stop, &w->wake, &w->thread, 1);
 	w->running = false;
 }
 

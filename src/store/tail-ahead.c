@@ -59,12 +59,7 @@ void tail_ahead_free(struct tail_ahead **pa)
 	struct tail_ahead *a = TAKE_PTR(*pa);
 	if (!a)
 		return;
-	pthread_mutex_lock(&a->lock);
-	a->stop = true;
-	pthread_cond_signal(&a->asked);
-	pthread_mutex_unlock(&a->lock);
-	if (a->running)
-		pthread_join(a->thread, NULL);
+	thread_stop(&a->lock, &a->stop, &a->asked, &a->thread, a->running);
 	if (a->state != IDLE)
 		tail_page_release(&a->page);
 	pthread_cond_destroy(&a->asked);

@@ -294,12 +294,7 @@ void tail_queue_free(struct tail_queue **pq)
 	if (!q)
 		return;
 	*pq = NULL;
-	pthread_mutex_lock(&q->lock);
-	q->stop = true;
-	pthread_cond_broadcast(&q->work);
-	pthread_mutex_unlock(&q->lock);
-	for (unsigned i = 0; i < q->running; i++)
-		pthread_join(q->threads[i], NULL);
+	thread_stop(&q->lock, &q->stop, &q->work, q->threads, q->running);
 	while (q->first) {
 		struct tail_item *item = q->first;
 		q->first = item->next;

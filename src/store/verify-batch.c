@@ -191,12 +191,7 @@ void verify_batch_stop(struct verify *v)
 	struct verify_pipe *p = TAKE_PTR(v->pipe);
 	if (!p)
 		return;
-	pthread_mutex_lock(&p->lock);
-	p->stop = true;
-	pthread_cond_broadcast(&p->changed);
-	pthread_mutex_unlock(&p->lock);
-	for (size_t i = 0; i < p->n_threads; i++)
-		pthread_join(p->threads[i], NULL);
+	thread_stop(&p->lock, &p->stop, &p->changed, p->threads, p->n_threads);
 	for (size_t i = 0; i < BATCHES; i++) {
 		struct verify_batch *b = &p->ring[i];
 		for (size_t k = 0; k < b->n_parts; k++) {

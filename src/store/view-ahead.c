@@ -380,12 +380,7 @@ void view_ahead_free(struct view_ahead **pa)
 	struct view_ahead *a = *pa;
 	if (!a)
 		return;
-	pthread_mutex_lock(&a->lock);
-	a->stop = true;
-	pthread_cond_broadcast(&a->work);
-	pthread_mutex_unlock(&a->lock);
-	for (unsigned i = 0; i < a->running; i++)
-		pthread_join(a->fetchers[i], NULL);
+	thread_stop(&a->lock, &a->stop, &a->work, a->fetchers, a->running);
 	for (size_t i = 0; i < BUCKETS; i++)
 		while (a->buckets[i])
 			unlist_locked(a, a->buckets[i]);

@@ -113,12 +113,7 @@ void view_keep_free(struct view_keep **pk)
 	struct view_keep *k = *pk;
 	if (!k)
 		return;
-	pthread_mutex_lock(&k->lock);
-	k->stop = true;
-	pthread_cond_signal(&k->more);
-	pthread_mutex_unlock(&k->lock);
-	if (k->running)
-		pthread_join(k->thread, NULL);
+	thread_stop(&k->lock, &k->stop, &k->more, &k->thread, k->running);
 	pthread_cond_destroy(&k->more);
 	pthread_mutex_destroy(&k->lock);
 	free(k);
