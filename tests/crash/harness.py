@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import uuid
@@ -132,6 +133,11 @@ def append_line(fd, record):
     os.write(fd, json.dumps(record, separators=(",", ":")).encode() + b"\n")
 
 
+def read_lines(path):
+    with open(path) as f:
+        return [json.loads(line) for line in f]
+
+
 def mounts_below(folder):
     folder = os.path.realpath(folder)
     with open("/proc/self/mountinfo") as f:
@@ -149,6 +155,41 @@ def fast_folder():
     except OSError:
         return None
     return "/dev/shm" if "TMPDIR" not in os.environ and room.f_bavail * room.f_frsize >= 6 << 30 and os.access("/dev/shm", os.W_OK) else None
+
+
+class Standstill:
+    """
+    with Standstill(folder) as s: …; s.seconds: how long this machine, or the disk below folder, did nothing meanwhile, which no program
+    under test can help. What a busy machine takes for every step is not counted: pauses of a second and more are.
+    """
+
+    PAUSE = 1.0
+    STEP = 0.05
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "standstill")
+        self.seconds = 0.0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def watch(self):
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+        before = time.monotonic()
+        while not self.done.wait(self.STEP):
+            os.pwrite(fd, b"x", 0)
+            os.fsync(fd)
+            now = time.monotonic()
+            self.seconds += now - before if now - before > self.PAUSE else 0
+            before = now
+        os.close(fd)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.done.set()
+        self.thread.join()
 
 
 class Folder:
@@ -201,8 +242,8 @@ class Mount:
 
     def ready(self, seconds=30):
         """
-        True when the mount answers; False when its process was killed meanwhile (by its failpoint). Where a server did not answer within
-        the time-out of a test, on a machine that has too much to do, it is started again.
+        True when the mount answers; False when its process was killed meanwhile (by its failpoint). Where a server, or the ledger, did not
+        answer within the time-out of a test, on a machine that has too much to do, it is started, or asked, again.
         """
         end = time.monotonic() + seconds
         while True:
@@ -210,7 +251,7 @@ class Mount:
                 if os.stat(self.point).st_dev != self.outside and os.path.exists(self.point + "/.evfs/health.json"):
                     return True
             except OSError as e:
-                if e.errno not in GONE:
+                if e.errno not in GONE + (errno.EIO,):
                     raise
             status = self.process.poll()
             if status is not None:
@@ -276,7 +317,8 @@ class Mount:
                     if self.process.wait() == -signal.SIGKILL:
                         return False
                     raise Failed("the mount ended by itself: " + self.said())
-                raise
+                if e.errno != errno.EIO:
+                    raise
             if time.monotonic() > end:
                 raise Failed("still not settled after %d s: %s\n%s" % (seconds, json.dumps(health), self.said()))
             time.sleep(0.01)

@@ -83,7 +83,8 @@ class Remote(Place):
         self.env = dict(servers.environment(proxy), EVFS_SCHEMA=self.schema)
 
     def init_env(self):
-        return dict(self.servers.environment(None, "init"), EVFS_SCHEMA=self.schema)
+        """It waits twice the time-out of whoever stored something: of the most patient mount (remote.py)."""
+        return dict(self.servers.environment(None, "init"), EVFS_SCHEMA=self.schema, EVFS_TIMEOUT="4s")
 
     def key(self, stream):
         return "%s/streams/%s/" % (self.prefix, stream)

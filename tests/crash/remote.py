@@ -40,6 +40,19 @@ BROKEN = {
 BROKEN_SERVERS = ("S3 is killed and restarted", "PostgreSQL stops at once and restarts", "both are killed", "S3 stands still",
                   "S3 stands still and goes on", "backends are told to end", "a backend is killed")
 UNMOUNTED = "unmounted after the last close, the cache removed"
+BREAKS_WITHIN = 8  # seconds
+
+
+def break_connections(proxy, how, n, seconds, work=time.sleep):
+    """Break them for so many seconds of work, longer where nothing met it yet. Returns how often something did."""
+    before = proxy.fired()
+    for link, command, keys in BROKEN[how](n):
+        proxy.tell(link, command, **keys)
+    end = time.monotonic() + BREAKS_WITHIN
+    work(seconds)
+    while (fired := proxy.fired() - before) == 0 and time.monotonic() < end:
+        work(0.05)
+    return fired
 
 
 class RemoteScenario(Scenario):
@@ -98,12 +111,9 @@ class RemoteScenario(Scenario):
             return super().strike(victim, fault)
         time.sleep(seconds / 2)
         if what in BROKEN:
-            for link, command, keys in BROKEN[what](self.random.randint(1, 8)):
-                self.proxy.tell(link, command, **keys)
             # longer than timeout=1s every now and then, so that it is given up
-            before = self.proxy.fired()
-            time.sleep(self.random.choice((0.2, 0.4, 1.6)))
-            self.broken[what] = self.broken.get(what, 0) + self.proxy.fired() - before
+            fired = break_connections(self.proxy, what, self.random.randint(1, 8), self.random.choice((0.2, 0.4, 1.6)))
+            self.broken[what] = self.broken.get(what, 0) + fired
         elif what != UNMOUNTED:
             self.break_servers(what)
         if what == UNMOUNTED or self.random.random() < 0.3:

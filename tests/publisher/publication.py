@@ -13,11 +13,11 @@ import threading
 import time
 
 import delivery
-from broker import Topic, kcat
-from harness import Failed, die_with_parent, evfsctl
+from broker import READ_WITHIN, Topic, kcat
+from harness import Failed, Standstill, die_with_parent, evfsctl
 from place import Directory, Remote
 from process import Feed, Publisher
-from remote import BROKEN
+from remote import BROKEN, break_connections
 
 STREAMS = ["Order/s-%d" % i for i in range(6)]
 FIRES_WITHIN = 2.5  # seconds; a failpoint that is not passed by then is given up: a plain kill instead
@@ -125,7 +125,7 @@ class Publication:
         self.events, self.bodies = [], {}
         self.records, self.in_kafka, self.looks = [], set(), []
         self.epoch = self.cycles = 0
-        self.plans, self.points = [], []
+        self.plans, self.points, self.ways = [], [], []
         self.fired, self.done = {}, {}
         self.again = 0  # records of events that were there before
         self.takeovers = []
@@ -349,6 +349,13 @@ class Publication:
                 raise Failed("an event is not in Kafka %.1f s after the active publisher's end: %s" % (took, publisher.said()))
             time.sleep(0.02)
 
+    def takes_over(self, second):
+        """How long until it publishes what is appended now, but for what the broker's disk stood still."""
+        i = self.one_event()
+        with Standstill(os.path.dirname(self.folder)) as still:
+            took = self.in_kafka_within(i, READ_WITHIN, second)
+        self.takeovers.append(max(0.0, took - still.seconds))
+
     def one_event(self):
         """Stored, for sure."""
         feed = Feed(self.build, self.direct, self.folder, "one%d" % self.cycles)
@@ -372,8 +379,7 @@ class Publication:
         self.strike(first, fault)
         self.close_feeds()
         second.ready()
-        i = self.one_event()
-        self.takeovers.append(self.in_kafka_within(i, TAKES_OVER_WITHIN + 3, second))
+        self.takes_over(second)
         self.look()
         self.drain(second)
         second.kill()
@@ -391,7 +397,7 @@ class Publication:
         first.signal(signal.SIGSTOP)
         try:
             self.close_feeds()
-            self.takeovers.append(self.in_kafka_within(self.one_event(), TAKES_OVER_WITHIN + 3, second))
+            self.takes_over(second)
             self.feed_for(0.2)
             self.look()
         finally:
@@ -570,13 +576,13 @@ class Publication:
         publisher = self.publisher()
         self.active(publisher)
         self.feed_for(fault[3] / 2, publisher)
-        how = self.random.choice(sorted(BROKEN))
+        if not self.ways:
+            self.ways = self.random.sample(sorted(BROKEN), len(BROKEN))
+        how = self.ways.pop()
         self.doing += ", " + how
-        before = self.proxy.fired()
-        for link, command, keys in BROKEN[how](self.random.randint(1, 8)):
-            self.proxy.tell(link, command, **keys)
-        self.feed_for(self.random.choice((0.2, 0.4, 1.6)), publisher)
-        self.done[how] = self.done.get(how, 0) + self.proxy.fired() - before
+        fired = break_connections(self.proxy, how, self.random.randint(1, 8), self.random.choice((0.2, 0.4, 1.6)),
+                                  lambda seconds: self.feed_for(seconds, publisher) if publisher.alive() else time.sleep(seconds))
+        self.done[how] = self.done.get(how, 0) + fired
         if not publisher.alive():
             raise Failed("the publisher ended where it must wait: %s" % publisher.said())
         if self.random.random() < 0.4:
