@@ -197,7 +197,7 @@ static void put_and_die(int i, const char *failpoint)
  * signal arrives. */
 START_TEST(a_killed_put_is_there_whole_or_not_at_all)
 {
-	enum { MOMENT = 8 };
+	enum { MOMENT = 64 };
 	static const struct {
 		const char *failpoint;
 		size_t at_least, at_most;
