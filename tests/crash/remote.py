@@ -66,7 +66,6 @@ class RemoteScenario(Scenario):
         self.own_servers = self.proxy = None
         if "committed" in arguments[-1]:
             self.fires_within = 0.7  # what is only committed piles up, and has to be stored before the check
-            self.pause = 0.02
         self.broken = {}  # what was done to the connections: how often
         super().__init__(*arguments)
 

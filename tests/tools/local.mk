@@ -1,2 +1,2 @@
-TESTS += %D%/test-evfsctl %D%/test-evfsctl-publisher %D%/test-evfsctl-s3
-EXTRA_DIST += %D%/test-evfsctl %D%/test-evfsctl-publisher %D%/test-evfsctl-s3
+TESTS += %D%/test-evfsctl %D%/test-evfsctl-publisher %D%/test-evfsctl-s3 %D%/test-quickstart
+EXTRA_DIST += %D%/test-evfsctl %D%/test-evfsctl-publisher %D%/test-evfsctl-s3 %D%/test-quickstart
