@@ -23,20 +23,21 @@ def pad(token, n):
     return (token + " ") * (n // (len(token) + 1)) + token[:n % (len(token) + 1)]
 
 
-def load(lines):
-    """Manifest lines to attempts. A try that is logged twice stays two attempts: their tokens meet in check_stream."""
-    attempts, open_tries = [], {}
-    for line in lines:
-        record = json.loads(line)
+class Manifest:
+    """Its records as attempts. A try that is logged twice stays two attempts: their tokens meet in check_stream."""
+
+    def __init__(self):
+        self.attempts, self.open_tries = [], {}
+
+    def add(self, record):
         key = (record["w"], record["a"])
         if "stream" in record:
-            attempts.append(dict(record, answer="cut"))
-            open_tries[key] = attempts[-1]
+            self.attempts.append(dict(record, answer="cut"))
+            self.open_tries[key] = self.attempts[-1]
         elif "retry" in record:
-            open_tries[key].update(answer="cut", retried=True)
+            self.open_tries[key].update(answer="cut", retried=True)
         else:
-            open_tries[key]["answer"] = record["answer"]
-    return attempts
+            self.open_tries[key]["answer"] = record["answer"]
 
 
 def check_event(event, attempt, index, stream):

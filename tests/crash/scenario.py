@@ -43,7 +43,7 @@ def passes(name):
 
 class Scenario:
     live = False  # do writers go on after EIO?
-    verified_every = 1  # cycles
+    verified_every = 3  # cycles
     fires_within = FIRES_WITHIN
     settles_within = 20.0  # seconds
     patience = ""  # more options of a mount that must come up and finish what another one began
@@ -60,8 +60,7 @@ class Scenario:
         self.inside = 0  # kills that cut an append
         self.counts = {"ok": 0, "cut": 0, "unsent": 0, "refused": 0, "owed": 0, "retried": 0, "EIO": 0}
         self.manifests, self.offsets = {}, {}
-        self.lines = []
-        self.attempts = []
+        self.manifest = history.Manifest()
         self.seen = {}  # stream: its bytes at the last check, and their events
         self.mounts = []
         self.hung = False
@@ -126,7 +125,7 @@ class Scenario:
             if manifest is None:
                 path = "%s/%s.ndjson" % (self.folder, name)
                 manifest = self.manifests[name] = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            own = [a for a in self.attempts if a["w"] == name]
+            own = [a for a in self.manifest.attempts if a["w"] == name]
             lost = "lost" in self.kind
             retries = [dict(a, was_there=a["tokens"][0] in there, may_refuse=self.may_refuse(a)) for a in own
                        if a["answer"] in ("cut", "owed") and a["own"] and not (lost and a.get("retried"))]
@@ -167,8 +166,8 @@ class Scenario:
             data = os.pread(fd, 1 << 28, self.offsets.get(name, 0))
             self.offsets[name] = self.offsets.get(name, 0) + len(data)
             for line in data.decode().splitlines():
-                self.lines.append(line)
                 record = json.loads(line)
+                self.manifest.add(record)
                 if "answer" in record:
                     self.counts[record["answer"]] += 1
                     if record.get("failpoint"):
@@ -182,7 +181,6 @@ class Scenario:
                             raise Failed("an append was answered EIO after %.1f s: %s" % (record["took"], line))
                 elif "retry" in record:
                     self.counts["retried"] += 1
-        self.attempts = history.load(self.lines)
         return cut
 
     def kill(self, mount, name, failpoint, seconds):
@@ -276,12 +274,14 @@ class Scenario:
     def check(self, mount):
         """Everything that must hold once nothing is pending. Returns what is wrong."""
         wrong = []
-        streams = sorted(set(STREAMS) | {a["stream"] for a in self.attempts})
+        of_stream = {stream: [] for stream in STREAMS}
+        for attempt in self.manifest.attempts:
+            of_stream.setdefault(attempt["stream"], []).append(attempt)
+        streams = sorted(of_stream)
         for stream in streams:
             old, new = self.read_stream(mount, stream)
             wrong += self.check_objects(mount, stream, old, new)
-            wrong += history.check_stream(stream, [a for a in self.attempts if a["stream"] == stream], old + new,
-                                          "lost" in self.kind)
+            wrong += history.check_stream(stream, of_stream[stream], old + new, "lost" in self.kind)
         shown = ["%s/%s" % (kind, name) for kind in os.listdir(mount.point) for name in os.listdir(mount.point + "/" + kind)]
         stored = [s for s in streams if self.seen[s][1]]
         if not set(stored) <= set(shown) or not set(shown) <= set(streams):
