@@ -281,6 +281,12 @@ START_TEST(batches_of_many_threads_do_not_disturb_each_other)
 }
 END_TEST
 
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1 /* as gcc says it */
+#endif
+#endif
+
 START_TEST(a_child_of_fork_can_use_the_store)
 {
 #ifdef __SANITIZE_THREAD__
