@@ -350,8 +350,9 @@ static int run(const struct call *call)
 	rc = stack_open(&s, &call->config, STACK_FOLLOW, &why);
 	if (rc == RC_OK)
 		rc = check_store(&r, s, &why);
-	if (rc == RC_OK)
-		rc = publish(&r, s, &why);
+	if (rc != RC_OK)
+		return complain(&why);
+	rc = publish(&r, s, &why);
 	if (rc == RC_TEMPORARY && !call->once) {	/* stopped: nothing is lost by it */
 		log_warning("%s", why.text);
 		return EXIT_SUCCESS;
