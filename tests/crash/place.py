@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 
-from harness import Failed, evfsctl
+from harness import EXIT_TEMPORARY, Failed, evfsctl, evfsctl_in_time
 
 EXIT_CONFLICT = 4
 
@@ -20,10 +20,10 @@ class Place:
         """evfsctl init. True: its failpoint killed it; it was made all the same, or a mount does the rest."""
         done = evfsctl(self.build, "init", *options, self.store, failpoint=failpoint, env=self.init_env())
         killed = failpoint and done.returncode == -signal.SIGKILL
-        if killed:
-            done = evfsctl(self.build, "init", *options, self.store, env=self.init_env())
+        if killed or done.returncode == EXIT_TEMPORARY:
+            done = evfsctl_in_time(self.build, "init", *options, self.store, env=self.init_env())
             if done.returncode == EXIT_CONFLICT and not options and b"is a store already" in done.stderr:
-                return True
+                return killed
         if done.returncode:
             raise Failed("evfsctl init %s: status %d, %s" % (options, done.returncode, done.stderr.decode(errors="replace")))
         return killed
