@@ -105,7 +105,8 @@ class Publisher:
         return status
 
     def stop(self):
-        """SIGTERM: it must end well."""
+        """SIGTERM: it must end well, as soon as it minds the signal."""
+        self.ready()
         self.signal(signal.SIGTERM)
         try:
             status = self.process.wait(STOPS_WITHIN)
