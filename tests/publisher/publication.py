@@ -520,7 +520,7 @@ class Publication:
     def delete_topic(self):
         done = subprocess.run([self.topic_tool, self.broker.address, "delete", self.topic.name], capture_output=True, check=False, timeout=60,
                               preexec_fn=die_with_parent)
-        if done.returncode:
+        if done.returncode and b"Unknown topic" not in done.stderr:  # all that came since the last time was for the DLQ, or nothing came
             raise Failed("the topic can't be deleted: " + done.stderr.decode(errors="replace"))
         self.topic.deleted()
 
