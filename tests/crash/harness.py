@@ -21,6 +21,8 @@ import uuid
 GONE = (errno.ENOTCONN, errno.ECONNABORTED)  # what a process sees of a mount whose server died
 REPORTS = (b"ERROR: AddressSanitizer", b"ERROR: LeakSanitizer", b"ERROR: ThreadSanitizer", b"runtime error:")
 NAMESPACE = uuid.UUID("8a4b8ab1-6f0b-4a55-9d2e-3a1c5b1f7e90")
+LATE = "answer in time\n"  # how the last words of a program end that a server did not answer within the time-out of a test
+EXIT_TEMPORARY = 5
 PR_SET_PDEATHSIG = 1
 MNT_FORCE = 1
 libc = ctypes.CDLL(None, use_errno=True)
@@ -257,7 +259,7 @@ class Mount:
             if status is not None:
                 if status == -signal.SIGKILL:
                     return False
-                if self.starts < 10 and self.said().endswith("answer in time\n"):
+                if self.starts < 10 and self.said().endswith(LATE):
                     self.start()
                     continue
                 raise Failed("the mount did not come up, status %d: %s" % (status, self.said()))
@@ -375,18 +377,6 @@ def is_settled(health):
     return not any(found.values())
 
 
-EXIT_TEMPORARY = 5
-
-
-def evfsctl_in_time(build, *args, env=None):
-    """The same where nothing is broken: what a server did not answer in time, on a machine that has too much to do, is asked again."""
-    for _ in range(5):
-        done = evfsctl(build, *args, env=env)
-        if done.returncode != EXIT_TEMPORARY:
-            break
-    return done
-
-
 def evfsctl(build, *args, stdin=b"", failpoint=None, timeout=120, env=None):
     """Run evfsctl; returns the finished process."""
     environment = dict(os.environ, **(env or {}))
@@ -397,6 +387,15 @@ def evfsctl(build, *args, stdin=b"", failpoint=None, timeout=120, env=None):
                           timeout=timeout, check=False, preexec_fn=die_with_parent)
     if any(r in done.stderr for r in REPORTS):
         raise Failed("a sanitizer's report of evfsctl %s: %s" % (args[0], done.stderr.decode(errors="replace")))
+    return done
+
+
+def evfsctl_in_time(build, *args, stdin=b"", env=None):
+    """The same where nothing is broken: what a server did not answer in time, on a machine that has too much to do, is asked again."""
+    for _ in range(5):
+        done = evfsctl(build, *args, stdin=stdin, env=env)
+        if done.returncode != EXIT_TEMPORARY:
+            break
     return done
 
 

@@ -43,7 +43,7 @@ def passes(name):
 
 class Scenario:
     live = False  # do writers go on after EIO?
-    verified_every = 3  # cycles
+    verified_every = 1  # cycles
     fires_within = FIRES_WITHIN
     settles_within = 20.0  # seconds
     patience = ""  # more options of a mount that must come up and finish what another one began

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from harness import REPORTS, Failed, die_with_parent, event_id
+from harness import LATE, REPORTS, Failed, die_with_parent, event_id
 
 STOPS_WITHIN = 30  # seconds; -o flush= and what a slow machine adds
 
@@ -50,7 +50,7 @@ class Publisher:
 
     def was_late(self):
         """It could not begin: a server did not answer within the time-out of a test, on a machine that has too much to do."""
-        return self.process.poll() == 1 and self.said().endswith("answer in time\n")
+        return self.process.poll() == 1 and self.said().endswith(LATE)
 
     def started_again(self):
         again = self.starts < 5 and self.was_late()

@@ -14,7 +14,7 @@ import time
 
 import delivery
 from broker import READ_WITHIN, Topic, kcat
-from harness import Failed, Standstill, die_with_parent, evfsctl, evfsctl_in_time
+from harness import Failed, Standstill, die_with_parent, event_id, evfsctl, evfsctl_in_time
 from place import Directory, Remote
 from process import Feed, Publisher
 from remote import BROKEN, break_connections
@@ -22,7 +22,6 @@ from remote import BROKEN, break_connections
 STREAMS = ["Order/s-%d" % i for i in range(6)]
 FIRES_WITHIN = 2.5  # seconds; a failpoint that is not passed by then is given up: a plain kill instead
 DRAINS_WITHIN = 60
-TAKES_OVER_WITHIN = 5.0
 HANGS_AFTER = 150
 LEASE = 0.6
 BAD_TOPIC = "no/topic"  # of an event that is for the DLQ
@@ -127,6 +126,7 @@ class Publication:
         self.epoch = self.cycles = 0
         self.plans, self.points, self.ways = [], [], []
         self.fired, self.done = {}, {}
+        self.ones = 0
         self.again = 0  # records of events that were there before
         self.takeovers = []
         self.doing, self.hung = "init", False
@@ -168,7 +168,7 @@ class Publication:
     @staticmethod
     def active(publisher):
         """Wait until it is the one that publishes: who was killed before it held the lease."""
-        publisher.says("info: active", 30)
+        publisher.says("info: active", READ_WITHIN)
 
     def gone(self, publisher):
         """It is dead, and was looked at."""
@@ -351,17 +351,24 @@ class Publication:
 
     def takes_over(self, second):
         """How long until it publishes what is appended now, but for what the broker's disk stood still."""
-        i = self.one_event()
         with Standstill(os.path.dirname(self.folder)) as still:
-            took = self.in_kafka_within(i, READ_WITHIN, second)
+            took = self.in_kafka_within(self.one_event(), READ_WITHIN, second)
         self.takeovers.append(max(0.0, took - still.seconds))
 
     def one_event(self):
-        """Stored, for sure."""
-        feed = Feed(self.build, self.direct, self.folder, "one%d" % self.cycles)
-        i = feed.append(self.random.choice(STREAMS))
-        feed.close()
+        """Appended, for sure: what a feed asks for may be refused."""
+        self.ones += 1
+        i = event_id("%s-one%d" % (self.folder, self.ones))
+        done = evfsctl_in_time(self.build, "append", self.direct.store, self.random.choice(STREAMS), "Noted", "--id", i, stdin=b"{}",
+                               env=self.direct.env)
+        if done.returncode:
+            raise Failed("evfsctl append: %d %s" % (done.returncode, done.stderr.decode(errors="replace")))
         return i
+
+    def drained(self):
+        """A publisher that has published all there is, and at least one event."""
+        self.one_event()
+        return self.drain()
 
     def drained_quickly(self):
         """Nothing old is waiting, so that a take-over's time is its own."""
@@ -390,7 +397,7 @@ class Publication:
         self.drained_quickly()
         first = self.publisher()
         first.ready()
-        self.in_kafka_within(self.one_event(), 20, first)
+        self.in_kafka_within(self.one_event(), READ_WITHIN, first)
         second = self.publisher()
         second.ready()
         self.feed_for(fault[3], first)
@@ -434,13 +441,14 @@ class Publication:
 
     def damaged(self, fault):
         """It is not taken for a place to go on from; rewound, it is one, also for who waits."""
+        self.one_event()
         self.drain_and_stop()
         c = self.good_checkpoint()
         self.damage(c)
         self.feed_for(fault[3] / 3)
         i = self.one_event()
         publisher = self.publisher()
-        publisher.says("evfsctl publisher rewind", 20)
+        publisher.says("evfsctl publisher rewind", READ_WITHIN)
         self.read_kafka()
         if i in self.in_kafka:
             raise Failed("an event is published behind a checkpoint that is damaged: %s" % publisher.said())
@@ -451,10 +459,10 @@ class Publication:
 
     def damaged_live(self, fault):
         """Under a publisher that is up: it sees it at its next save."""
-        publisher = self.drain()
+        publisher = self.drained()
         c = self.good_checkpoint()
         self.damage(c)
-        publisher.says("evfsctl publisher rewind", 20, self.feed)
+        publisher.says("evfsctl publisher rewind", READ_WITHIN, self.feed)
         self.close_feeds()
         self.rewound(c)
         self.feed_for(fault[3])
@@ -464,12 +472,12 @@ class Publication:
 
     def rewind_live(self, fault):
         """Who is up goes on from there, also where nothing is appended: what was recorded since comes again."""
-        publisher = self.drain()
+        publisher = self.drained()
         c = self.good_checkpoint()
         before = len(self.records)
         since = self.rewound(c)
         want = {e["id"] for e in self.events if e["ms"] >= since}
-        end = time.monotonic() + 20
+        end = time.monotonic() + READ_WITHIN
         while not want <= {delivery.record_id(r) for r in self.records[before:]}:
             if not publisher.alive() or time.monotonic() > end:
                 raise Failed("%d events were rewound, %d came again: %s" % (len(want), len(self.records) - before, publisher.said()))
