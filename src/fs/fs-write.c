@@ -96,9 +96,23 @@ void fs_write_handle_free(struct fs *fs, struct fs_handle *h)
 	free(h);
 }
 
+/* A signal that its program survives (a shell's SIGCHLD) should not end an append that was about to be committed. */
+#define INTERRUPT_GRACE_MS 250
+
+struct interrupt {
+	fuse_req_t req;
+	uint64_t since_ms;
+};
+
 static bool is_interrupted(void *arg)
 {
-	return fuse_req_interrupted(arg);
+	struct interrupt *i = arg;
+	if (!fuse_req_interrupted(i->req))
+		return false;
+	uint64_t now = clock_boot_ms();
+	if (!i->since_ms)
+		i->since_ms = now;
+	return now >= i->since_ms + INTERRUPT_GRACE_MS;
 }
 
 static void count(struct fs *fs, const struct fs_stream *s, const struct draft *drafts, size_t n)
@@ -117,6 +131,7 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 {
 	struct fs *fs = fs_of(req);
 	struct why why = { "" };
+	struct interrupt interrupt = { .req = req };
 	uint64_t start_us = clock_boot_us();
 	*a = (struct store_append){
 		.type = s->type,
@@ -125,9 +140,10 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 		.n = n,
 		.ack = ack,
 		.cancelled = is_interrupted,
-		.cancel_arg = req,
+		.cancel_arg = &interrupt,
 	};
 	enum rc rc = store_append(fs->store, a, &why);
+	a->cancel_arg = NULL;
 	FAILPOINT("fs-appended");
 	if (rc == RC_OK) {
 		fs_kept_appended(fs, dir);
