@@ -4,6 +4,8 @@
 #include "object/http.h"
 
 #include <check.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -346,6 +348,45 @@ START_TEST(a_call_in_line_ends_by_its_deadline_too)
 }
 END_TEST
 
+#define SLOW_NAME "slow.test"
+
+static sem_t asked, may_answer;
+
+/* libcurl finds this one before libc's. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+		struct addrinfo **res)
+{
+	static int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	if (node && !strcmp(node, SLOW_NAME)) {
+		sem_post(&asked);
+		sem_wait(&may_answer);
+		return EAI_AGAIN;
+	}
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+	return next(node, service, hints, res);
+}
+
+START_TEST(who_waits_for_a_name_is_in_nobodys_way)
+{
+	struct waited slow, w;
+	sem_init(&asked, 0, 0);
+	sem_init(&may_answer, 0, 0);
+	prepare(&slow, HTTP_PUT, "", 200);
+	snprintf(slow.url, sizeof(slow.url), "http://" SLOW_NAME "/ok");
+	start(&slow);
+	sem_wait(&asked);
+	wait_for(&slow);	/* nobody has answered yet */
+	ck_assert_int_eq(slow.call.end, HTTP_UNSENT);
+	ck_assert(slow.call.timed_out);
+	http_call_release(&slow.call);
+	run(&w, HTTP_GET, "/ok", 5000);
+	ck_assert_int_eq(w.call.status, 200);
+	http_call_release(&w.call);
+	sem_post(&may_answer);
+}
+END_TEST
+
 START_TEST(a_dead_kept_alive_connection_is_replaced)
 {
 	struct waited w;
@@ -526,6 +567,7 @@ int main(void)
 	tcase_add_test(tc, nothing_is_sent_after_the_deadline);
 	tcase_add_test(tc, what_was_not_taken_in_time_does_not_arrive_later);
 	tcase_add_test(tc, a_call_in_line_ends_by_its_deadline_too);
+	tcase_add_test(tc, who_waits_for_a_name_is_in_nobodys_way);
 	tcase_add_test(tc, a_dead_kept_alive_connection_is_replaced);
 	tcase_add_test(tc, a_fresh_call_is_sent_once_at_most);
 	tcase_add_test(tc, a_second_try_that_fails_does_not_make_the_first_unsent);
