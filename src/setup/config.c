@@ -14,6 +14,7 @@
 #include "setup/config-store.h"
 #include "setup/conninfo.h"
 #include "setup/option.h"
+#include "store/checkpoint.h"
 
 /* What mount(8) and mount.fuse3 pass along and what means nothing here. */
 static const char *const generic[] = {
@@ -236,11 +237,10 @@ static enum rc choose_brokers(struct config *c, struct why *why)
 /* A re-seed writes those again that lie there, so that no pass under way can move them. */
 static enum rc check_checkpoint(const struct config *c, struct why *why)
 {
-	static const char below[] = "checkpoints/";
-	if (!strncmp(c->checkpoint, below, strlen(below)) && c->checkpoint[strlen(below)])
+	if (!strncmp(c->checkpoint, CHECKPOINTS, strlen(CHECKPOINTS)) && c->checkpoint[strlen(CHECKPOINTS)])
 		return RC_OK;
 	return rc_fail(RC_INVALID, why,
-		       "option \"checkpoint\": expected a key below \"%s\", found \"%.200s\"", below,
+		       "option \"checkpoint\": expected a key below \"" CHECKPOINTS "\", found \"%.200s\"",
 		       c->checkpoint);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "store/checkpoint.h"
 #include "store/store.h"
 
 static const char *const ack_names[] = {
@@ -137,7 +138,7 @@ const struct option option_table[] = {
 	  .help = "kafka, or lines of JSON: ndjson:- (stdout), ndjson:FILE" },
 	{ .key = "checkpoint", .env = "EVFS_CHECKPOINT", ALSO("EVENT_PUBLISHER_CHECKPOINT_KEY"),
 	  .type = OPTION_TEXT, AT(checkpoint), .publisher = true,
-	  .fallback = "checkpoints/event_publisher.json",
+	  .fallback = CHECKPOINT_KEY,
 	  .help = "the object that says how far was published" },
 	{ .key = "start", .env = "EVFS_START", ALSO("EVENT_PUBLISHER_START_TIMESTAMP"),
 	  .type = OPTION_TEXT, AT(start), .publisher = true,

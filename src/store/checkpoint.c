@@ -467,7 +467,7 @@ enum rc checkpoint_touch_all(struct object_store *objects, int64_t now_us, int64
 {
 	_cleanup_(keys_release) struct keys k = { .keys = NULL };
 	int64_t latest_us = 0;
-	enum rc rc = object_list(objects, "checkpoints/", NULL, OBJECT_LIST_DEEP, take_key, &k, why);
+	enum rc rc = object_list(objects, CHECKPOINTS, NULL, OBJECT_LIST_DEEP, take_key, &k, why);
 	if (rc == RC_OK && k.failed)
 		rc = rc_fail(RC_NO_MEMORY, why, "no memory for the names of the checkpoints");
 	for (size_t i = 0; i < k.n && rc == RC_OK; i++)

@@ -16,7 +16,8 @@
 #include "base/rc.h"
 #include "object/object.h"
 
-#define CHECKPOINT_KEY "checkpoints/event_publisher.json"	/* contracts.md C7 */
+#define CHECKPOINTS "checkpoints/"	/* all of them lie below */
+#define CHECKPOINT_KEY CHECKPOINTS "event_publisher.json"	/* contracts.md C7 */
 #define CHECKPOINT_IDS_MAX 2000
 #define CHECKPOINT_HELD_MAX 1000
 

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "event/key.h"
+#include "store/checkpoint.h"
 
 #define STREAMS "indexes/by-aggregate/"
 
@@ -60,7 +61,7 @@ static bool indexed_part(const char *component, size_t len, struct buf *out)
 }
 
 static const char *const known[] = {
-	".evfs/", "events/", "indexes/", "checkpoints/", "snapshots/", "health_check/", NULL,
+	".evfs/", "events/", "indexes/", CHECKPOINTS, "snapshots/", "health_check/", NULL,
 };
 
 const struct layout_ops layout_indexed_ops = {

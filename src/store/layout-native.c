@@ -7,6 +7,7 @@
 
 #include "event/key.h"
 #include "event/name.h"
+#include "store/checkpoint.h"
 
 #define STREAMS "streams/"
 
@@ -41,7 +42,7 @@ static bool native_part(const char *component, size_t len, struct buf *out)
 	return name_decode(component, len, out, NULL) == RC_OK;
 }
 
-static const char *const known[] = { ".evfs/", STREAMS, "checkpoints/", "snapshots/", NULL };
+static const char *const known[] = { ".evfs/", STREAMS, CHECKPOINTS, "snapshots/", NULL };
 
 const struct layout_ops layout_native_ops = {
 	.name = "native",
