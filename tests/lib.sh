@@ -31,6 +31,8 @@
 #	stop_mount MNT			unmounts, waits for the process; a bad exit status or a sanitizer's report is a "not ok"
 #	kill_mount MNT			kill -9 of the process, then unmounts what is left
 #	mount_pid_of MNT		prints the process
+# The environment:
+#	unset_all PREFIX…		forget each variable whose name begins so, but for what the tests themselves need
 # The end:
 #	finish				exit status: 0, 1 (something failed, or nothing was checked), 77 (all skipped)
 
@@ -49,6 +51,17 @@ XDG_CACHE_HOME=$tmp/cache	# the catalogs; never the user's own
 export XDG_CACHE_HOME
 mkdir "$tmp/.mounts"
 n_ok=0 n_not_ok=0 n_skip=0
+
+unset_all() {
+	for unset_prefix in "$@"; do
+		for unset_name in $(env | sed -n "s/^\(${unset_prefix}[A-Z0-9_]*\)=.*/\1/p"); do
+			case $unset_name in
+			EVFS_BUILD | EVFS_SOURCE | EVFS_SERVICES_CACHE) ;;
+			*) unset "$unset_name" ;;
+			esac
+		done
+	done
+}
 
 # Ends what this test started, and nothing else: the process ids are in $tmp/.mounts.
 cleanup_test() {

@@ -3,7 +3,8 @@
  * object-s3-list.c - list keys, page by page.
  *
  * A page is read whole before its keys are told, in the caller's thread: the callback may use the
- * store. The time-out is that of a page.
+ * store. The time-out is that of a page. A server that reads each object's metadata, and does much
+ * else, may need longer for a whole one: then it and those behind it are asked for with fewer keys.
  */
 #include "config.h"
 #include "object/object.h"
@@ -21,6 +22,8 @@
 #define PAGE_MAX \
 	(16u << 20) /* 1,000 keys of 1,024 bytes, each encoded threefold, and as many prefixes */
 #define PAGE_TRIES 3
+#define PAGE_KEYS "1000"
+#define PAGE_KEYS_SLOW "100"
 /*
  * MinIO forgets the listing that a token belongs to after a minute or more, and then lists from the
  * token's key as it does from a start-after: it counts what it passes over, up to the limit, and
@@ -33,8 +36,8 @@ struct listing {
 	struct object_s3 *o;
 	struct s3_list *pages;
 	const char *name; /* the prefix as the caller named it */
-	struct buf prefix, after, query;
-	bool shallow, own, stopped;
+	struct buf prefix, after, query, lighter;
+	bool shallow, own, stopped, slow;
 	uint64_t page_ms; /* when the last page came */
 	object_list_fn *fn;
 	void *arg;
@@ -59,21 +62,27 @@ static bool tell(void *arg, const struct object_info *info)
 	return !l->stopped;
 }
 
-static enum rc make_query(struct listing *l, struct why *why)
+static void make_query(const struct listing *l, const char *keys, struct buf *out)
 {
 	const char *token = s3_list_token(l->pages);
-	buf_reset(&l->query);
+	buf_reset(out);
 	if (token)
-		s3_sign_query_add(&l->query, "continuation-token", token);
+		s3_sign_query_add(out, "continuation-token", token);
 	if (l->shallow)
-		s3_sign_query_add(&l->query, "delimiter", "/");
-	s3_sign_query_add(&l->query, "encoding-type", "url");
-	s3_sign_query_add(&l->query, "list-type", "2");
-	s3_sign_query_add(&l->query, "max-keys", "1000");
-	s3_sign_query_add(&l->query, "prefix", buf_text(&l->prefix));
+		s3_sign_query_add(out, "delimiter", "/");
+	s3_sign_query_add(out, "encoding-type", "url");
+	s3_sign_query_add(out, "list-type", "2");
+	s3_sign_query_add(out, "max-keys", keys);
+	s3_sign_query_add(out, "prefix", buf_text(&l->prefix));
 	if (!token && l->after.len)
-		s3_sign_query_add(&l->query, "start-after", buf_text(&l->after));
-	return buf_failed(&l->query)
+		s3_sign_query_add(out, "start-after", buf_text(&l->after));
+}
+
+static enum rc make_queries(struct listing *l, struct why *why)
+{
+	make_query(l, l->slow ? PAGE_KEYS_SLOW : PAGE_KEYS, &l->query);
+	make_query(l, PAGE_KEYS_SLOW, &l->lighter);
+	return buf_failed(&l->query) || buf_failed(&l->lighter)
 		       ? rc_fail(RC_NO_MEMORY, why, "no memory to list '%.300s'", l->name)
 		       : RC_OK;
 }
@@ -87,8 +96,10 @@ static enum rc try_page(struct listing *l, struct s3_request *r, uint64_t deadli
 	r->key = NULL;
 	r->limit = PAGE_MAX;
 	r->query = buf_text(&l->query);
+	r->lighter = buf_text(&l->lighter);
 	r->deadline_ms = deadline_ms;
 	enum rc rc = s3_request_batch_one(r);
+	l->slow |= r->query == r->lighter;
 	if (rc != RC_OK)
 		return rc;
 	l->page_ms = clock_boot_ms();
@@ -111,7 +122,7 @@ static enum rc read_page(struct listing *l, struct s3_request *r, bool *more, st
 	uint64_t now_ms = clock_boot_ms(), deadline_ms = now_ms + l->o->timeout_ms;
 	if (s3_list_token(l->pages) && now_ms - l->page_ms > TOKEN_MS)
 		s3_list_again(l->pages);
-	enum rc rc = make_query(l, why);
+	enum rc rc = make_queries(l, why);
 	if (rc != RC_OK)
 		return rc;
 	for (unsigned i = 1;; i++) {
@@ -195,5 +206,6 @@ enum rc object_s3_list_keys(struct object_store *s, const char *prefix, const ch
 	buf_release(&l.prefix);
 	buf_release(&l.after);
 	buf_release(&l.query);
+	buf_release(&l.lighter);
 	return rc;
 }

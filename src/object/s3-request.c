@@ -313,6 +313,8 @@ bool s3_request_ended(struct s3_request *r)
 		v = judge_silence(r);
 		why = r->call.why;
 	}
+	if (r->call.timed_out && r->lighter)
+		r->query = r->lighter;
 	if (v.retry && back_off(r))
 		return false;
 	(void)fail(r, v.rc, why.text);

@@ -39,6 +39,8 @@ struct s3_request {
 	const char *prefix; /* stands before key where it is sent; "" for none */
 	const char *key; /* NULL: the bucket */
 	const char *query; /* encoded, sorted; "" for none */
+	/* replaces query once no answer came in time: less work for the server. NULL: nothing does */
+	const char *lighter;
 	const char *headers[S3_REQUEST_HEADERS]; /* "name:value", sorted */
 	size_t n_headers;
 	const void *body;

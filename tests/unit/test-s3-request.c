@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "http-server.h"
@@ -75,6 +76,36 @@ static void play(const struct step *steps, unsigned n, uint64_t timeout_ms)
 	open_store(by_script, timeout_ms);
 }
 #define PLAY(steps, timeout_ms) play(steps, ARRAY_SIZE(steps), timeout_ms)
+
+/* A bucket of so many keys; it takes 2.5 ms for each that may come. */
+#define KEYS 250
+#define KEY_US 2500
+
+static int asked_for(const struct http_server_request *rq, const char *name, int otherwise)
+{
+	const char *at = strstr(rq->path, name);
+	return at ? atoi(at + strlen(name)) : otherwise;
+}
+
+static bool takes_long_to_list(const struct http_server_request *rq)
+{
+	int i = asked_for(rq, "continuation-token=", 0), max = asked_for(rq, "max-keys=", 1000);
+	int end = i + max < KEYS ? i + max : KEYS;
+	struct buf page = BUF_INIT;
+	poll(NULL, 0, max * KEY_US / 1000);
+	buf_add_text(&page, "<ListBucketResult>");
+	if (end < KEYS)
+		buf_printf(&page, "<IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>", end);
+	else
+		buf_add_text(&page, "<IsTruncated>false</IsTruncated>");
+	for (; i < end; i++)
+		buf_printf(&page, "<Contents><Key>p/k%03d</Key><LastModified>2026-01-01T00:00:00Z</LastModified>"
+				  "<ETag>t</ETag><Size>1</Size></Contents>", i);
+	buf_add_text(&page, "</ListBucketResult>");
+	bool sent = http_server_answer(rq, "200 OK", "", buf_text(&page));
+	buf_release(&page);
+	return sent;
+}
 
 static void teardown(void)
 {
@@ -200,6 +231,24 @@ START_TEST(a_read_that_is_swallowed_is_asked_for_again_in_time)
 		free(it.buf);
 	}
 	ck_assert_uint_eq(counts().get, 3);
+}
+END_TEST
+
+static bool count_key(void *arg, const struct object_info *info)
+{
+	ck_assert_int_eq(atoi(info->key + 1), *(int *)arg);
+	++*(int *)arg;
+	return true;
+}
+
+START_TEST(a_page_that_takes_long_is_asked_for_with_fewer_keys)
+{
+	struct why why = { "" };
+	int n = 0;
+	open_store(takes_long_to_list, 3000);
+	ck_assert_msg(object_list(store, "", NULL, OBJECT_LIST_DEEP, count_key, &n, &why) == RC_OK, "%s", why.text);
+	ck_assert_int_eq(n, KEYS);
+	ck_assert_uint_eq(counts().list, 1 + 3);	/* once a whole one */
 }
 END_TEST
 
@@ -464,6 +513,7 @@ int main(void)
 	tcase_add_test(tc, a_put_that_nobody_takes_is_temporary_and_tried_until_its_time_is_over);
 	tcase_add_test(tc, a_read_is_tried_again_whatever_happened);
 	tcase_add_test(tc, a_read_that_is_swallowed_is_asked_for_again_in_time);
+	tcase_add_test(tc, a_page_that_takes_long_is_asked_for_with_fewer_keys);
 	tcase_add_test(tc, times_of_other_programs_are_read);
 	tcase_add_test(tc, a_wait_that_is_asked_for_is_kept);
 	tcase_add_test(tc, a_clock_is_corrected_once);
