@@ -59,10 +59,18 @@ static bool is_old(uint64_t asked_ms, uint64_t fresh_ms)
 	return !asked_ms || clock_boot_ms() >= asked_ms + fresh_ms;
 }
 
+static uint64_t as_of(const struct fresh_ask *ask)
+{
+	uint64_t now = clock_boot_ms(), half = ask->fresh_ms / 2;
+	return now > ask->asked_ms + half ? now - half : ask->asked_ms;
+}
+
 bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms,
 		    struct fresh_ask *ask)
 {
 	ask->hash = hash_of(type, id);
+	ask->asked_ms = clock_boot_ms();
+	ask->fresh_ms = fresh_ms;
 	pthread_mutex_lock(&f->lock);
 	struct fresh_entry *e = find_locked(f, ask->hash);
 	bool old = !e || is_old(e->asked_ms, fresh_ms);
@@ -75,12 +83,11 @@ bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint
 
 void view_fresh_answered(struct view_fresh *f, const struct fresh_ask *ask, bool known)
 {
-	uint64_t now = clock_boot_ms();
 	pthread_mutex_lock(&f->lock);
 	struct fresh_entry *e = take_locked(f, ask->hash);
 	e->known |= known;
 	if (f->touches[ask->hash % FRESH_SETS] == ask->touches) {
-		e->asked_ms = now;
+		e->asked_ms = as_of(ask);
 		e->point = ask->point;
 	}
 	pthread_mutex_unlock(&f->lock);
@@ -126,17 +133,21 @@ bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fres
 {
 	pthread_mutex_lock(&f->lock);
 	bool old = is_old(f->streams_ms, fresh_ms);
-	*ask = (struct fresh_ask){ .touches = f->streams_touches, .before = f->streams_point };
+	*ask = (struct fresh_ask){
+		.asked_ms = clock_boot_ms(),
+		.fresh_ms = fresh_ms,
+		.touches = f->streams_touches,
+		.before = f->streams_point,
+	};
 	pthread_mutex_unlock(&f->lock);
 	return old;
 }
 
 void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *ask)
 {
-	uint64_t now = clock_boot_ms();
 	pthread_mutex_lock(&f->lock);
 	if (f->streams_touches == ask->touches) {
-		f->streams_ms = now;
+		f->streams_ms = as_of(ask);
 		f->streams_point = ask->point;
 	}
 	pthread_mutex_unlock(&f->lock);

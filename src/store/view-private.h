@@ -38,6 +38,7 @@ struct view_fresh {
 /* A question under way. */
 struct fresh_ask {
 	uint64_t hash, touches;
+	uint64_t asked_ms, fresh_ms;
 	uint64_t before;	/* the point at which it was last answered; 0: unknown */
 	uint64_t point;		/* the ledger's now, or a little before; 0: unknown */
 };
@@ -107,6 +108,9 @@ void view_fresh_destroy(struct view_fresh *f);
  */
 bool view_fresh_ask(struct view_fresh *f, const char *type, const char *id, uint64_t fresh_ms,
 		    struct fresh_ask *ask);
+/*
+ * The answer is as old as the question. One that took long, measured by fresh_ms, would be old at once: half of fresh_ms is left to it.
+ */
 void view_fresh_answered(struct view_fresh *f, const struct fresh_ask *ask, bool known);
 /*
  * One question instead of many: has the ledger changed at all since a question was last answered?

@@ -659,6 +659,39 @@ START_TEST(a_fresh_answer_is_not_asked_for_again_unless_this_process_appended)
 }
 END_TEST
 
+static const struct ledger_ops *quick_ops;
+static bool appended_meanwhile;
+
+/* It has answered, and another appends before the answer is here. */
+static enum rc read_slowly(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced, struct why *w)
+{
+	enum rc rc = quick_ops->read(l, q, fn, arg, fenced, w);
+	if (q->what != LEDGER_EVENTS || appended_meanwhile)
+		return rc;
+	appended_meanwhile = true;
+	append("Order", "o-1", "Paid");
+	clock_sleep_ms(200);
+	return rc;
+}
+
+START_TEST(an_answer_is_as_old_as_its_question)
+{
+	view_free(&view);
+	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE };
+	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = 500, .gap_wait_ms = 1000 };
+	OK(view_new(&view, &source, &options, &why));
+	append("Order", "o-1", "Placed");
+	quick_ops = ledger->ops;
+	struct ledger_ops slow_ops = *quick_ops;
+	slow_ops.read = read_slowly;
+	ledger->ops = &slow_ops;
+	ck_assert_uint_eq(stream("Order", "o-1").events, 1);
+	clock_sleep_ms(350);
+	ck_assert_uint_eq(stream("Order", "o-1").events, 2);
+	ledger->ops = quick_ops;
+}
+END_TEST
+
 START_TEST(events_are_found_by_id_and_by_time_with_a_ledger_and_without)
 {
 	_cleanup_(buf_release) struct buf names = BUF_INIT;
@@ -983,6 +1016,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_catalog_that_is_damaged_or_anothers_is_made_anew, 0, 3);
 	tcase_add_loop_test(tc, many_threads_read_while_one_appends, 0, 2);
 	tcase_add_test(tc, where_no_catalog_can_be_made_a_temporary_one_serves);
+	tcase_add_test(tc, an_answer_is_as_old_as_its_question);
 	tcase_add_test(tc, a_fresh_answer_is_not_asked_for_again_unless_this_process_appended);
 	tcase_add_loop_test(tc, events_are_found_by_id_and_by_time_with_a_ledger_and_without, 0, 2);
 	tcase_add_test(tc, an_empty_store_has_a_root_and_no_time);
