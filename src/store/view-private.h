@@ -96,6 +96,7 @@ struct view {
 	struct view_ahead *ahead;	/* NULL: the objects are near, nothing is fetched ahead or kept */
 	atomic_bool complete;	/* the ledger was seen wholly re-seeded, under this identity */
 	_Atomic uint64_t seeding_until;	/* it was not: not asked again before (clock_boot_ms) */
+	_Atomic int streams_asked;	/* enum rc: what became of the last question for new streams */
 };
 
 /* ------------------------------------------------------------------ view-fresh.c */

@@ -165,11 +165,14 @@ static enum rc ask_streams(struct view *v, struct why *why)
 enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, struct why *why)
 {
 	struct fresh_ask ask;
-	enum rc rc = RC_OK;
+	enum rc rc = (enum rc)atomic_load(&v->streams_asked);
 	if (v->src.ledger && view_fresh_ask_streams(&v->fresh, v->fresh_ms, &ask) &&
 	    !is_unchanged(v, &ask)) {
 		rc = ask_streams(v, NULL);
+		if (rc != RC_OK)
+			ask.point = 0;	/* nothing is known as of then */
 		view_fresh_streams_answered(&v->fresh, &ask);
+		atomic_store(&v->streams_asked, rc);
 	}
 	if (v->src.ledger && rc == RC_OK && !is_seeding(v))
 		return RC_OK;
@@ -215,6 +218,8 @@ static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *sta
 	struct why reason = { "" };
 	bool named = v->src.ledger && dir->handle;
 	enum rc asked = v->src.ledger ? ask_events(v, dir, &reason) : RC_FENCED, rc = asked;
+	if (asked != RC_OK)
+		ask.point = 0;	/* it is not as the ledger has it, however long that stays as it is */
 	if (asked != RC_OK || is_seeding(v)) {
 		*stale_r = true;
 		rc = look_at_objects(v, dir, &ask, why);

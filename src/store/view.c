@@ -185,10 +185,19 @@ static enum rc find_dir(struct view *v, int64_t parent, const char *name, struct
 					  : rc;
 }
 
-/* Do the objects know streams that the ledger does not name? */
+/* Do the objects know streams that the ledger does not, or could not, name? */
 static bool objects_know_more(struct view *v)
 {
-	return !v->src.ledger || !atomic_load(&v->complete);
+	return !v->src.ledger || !atomic_load(&v->complete) ||
+	       atomic_load(&v->streams_asked) != RC_OK;
+}
+
+/* Nobody named it: RC_NOT_FOUND, or RC_TEMPORARY where the ledger, which may know it, could not be asked. */
+static enum rc unnamed(struct view *v, struct why *why)
+{
+	if (v->src.ledger && atomic_load(&v->streams_asked) == RC_TEMPORARY)
+		return rc_fail(RC_TEMPORARY, why, "the ledger cannot be asked for what the objects do not name");
+	return RC_NOT_FOUND;
 }
 
 enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct view_dir *out,
@@ -205,6 +214,8 @@ enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct
 			rc = find_dir(v, parent, name, &dir, why);
 		if (rc == RC_NOT_FOUND && objects_know_more(v))
 			rc = view_objects_find(v, &above, name, &dir, why);
+		if (rc == RC_NOT_FOUND)
+			rc = unnamed(v, why);
 	}
 	if (rc == RC_OK)
 		view_entry_dir(v, &dir, out);
@@ -307,6 +318,8 @@ enum rc view_find_stream(struct view *v, const char *type, const char *id, bool 
 			rc = find_path(v, type, id, &dir, why);
 		if (rc == RC_NOT_FOUND && objects_know_more(v))
 			rc = find_objects(v, type, id, &dir, why);
+		if (rc == RC_NOT_FOUND)
+			rc = unnamed(v, why);
 	}
 	if (rc == RC_OK && refresh) {
 		enum rc asked = view_refresh_dir(v, &dir, why);

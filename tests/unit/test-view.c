@@ -692,6 +692,57 @@ START_TEST(an_answer_is_as_old_as_its_question)
 }
 END_TEST
 
+static enum ledger_what unread;	/* what the ledger does not answer; LEDGER_STREAM: all is answered */
+static struct ledger_ops failing_ops;
+
+static enum rc read_or_fail(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced, struct why *w)
+{
+	return q->what == unread ? rc_fail(RC_TEMPORARY, w, "no answer in time") : quick_ops->read(l, q, fn, arg, fenced, w);
+}
+
+static void fail_reads(enum ledger_what what)
+{
+	quick_ops = ledger->ops == &failing_ops ? quick_ops : ledger->ops;
+	failing_ops = *quick_ops;
+	failing_ops.read = read_or_fail;
+	ledger->ops = &failing_ops;
+	unread = what;
+}
+
+START_TEST(what_the_ledger_did_not_answer_is_asked_again_though_nothing_was_committed)
+{
+	append("Order", "o-1", "Placed");
+	for (int i = 0; i < 10; i++)
+		ck_assert_uint_eq(stream("Order", "o-1").events, 1);
+	commit("Order", "o-1", "Paid", "{}");	/* not stored yet: the ledger alone knows it */
+	fail_reads(LEDGER_EVENTS);
+	ck_assert_uint_eq(stream("Order", "o-1").events, 1);
+	fail_reads(LEDGER_STREAM);
+	ck_assert_uint_eq(stream("Order", "o-1").events, 2);
+}
+END_TEST
+
+START_TEST(where_the_ledger_does_not_answer_nothing_is_said_not_to_be_there)
+{
+	struct view_dir d;
+	append("Order", "o-1", "Placed");
+	view_free(&view);
+	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE };
+	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = 3600000, .gap_wait_ms = 1000 };
+	OK(view_new(&view, &source, &options, &why));
+	fail_reads(LEDGER_NEW_STREAMS);
+	OK(view_lookup_dir(view, VIEW_ROOT, "Order", &d, &why));
+	ck_assert_int_eq(view_lookup_dir(view, d.row, "o-9", &d, &why), RC_TEMPORARY);
+	ck_assert_ptr_nonnull(strstr(why.text, "ledger"));
+	append("Order", "o-2", "Placed");	/* its object is there */
+	OK(view_find_stream(view, "Order", "o-2", true, &d, &why));
+	ck_assert_int_eq(view_find_stream(view, "Order", "o-9", true, &d, &why), RC_TEMPORARY);
+	fail_reads(LEDGER_STREAM);
+	view_touch(view, "Order", "o-9");
+	ck_assert_int_eq(view_find_stream(view, "Order", "o-9", true, &d, &why), RC_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(events_are_found_by_id_and_by_time_with_a_ledger_and_without)
 {
 	_cleanup_(buf_release) struct buf names = BUF_INIT;
@@ -1017,6 +1068,8 @@ int main(void)
 	tcase_add_loop_test(tc, many_threads_read_while_one_appends, 0, 2);
 	tcase_add_test(tc, where_no_catalog_can_be_made_a_temporary_one_serves);
 	tcase_add_test(tc, an_answer_is_as_old_as_its_question);
+	tcase_add_test(tc, what_the_ledger_did_not_answer_is_asked_again_though_nothing_was_committed);
+	tcase_add_test(tc, where_the_ledger_does_not_answer_nothing_is_said_not_to_be_there);
 	tcase_add_test(tc, a_fresh_answer_is_not_asked_for_again_unless_this_process_appended);
 	tcase_add_loop_test(tc, events_are_found_by_id_and_by_time_with_a_ledger_and_without, 0, 2);
 	tcase_add_test(tc, an_empty_store_has_a_root_and_no_time);
