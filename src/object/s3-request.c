@@ -15,7 +15,9 @@
 #define BACKOFF_FIRST_MS 40u
 #define BACKOFF_MAX_MS 4000u
 #define MOVES_MAX 2
-#define PATIENCE_MIN_MS 1000u /* with a connection that may be dead, for a read */
+/* With a connection that may be dead, for a read. A page's token must not be forgotten meanwhile (object-s3-list.c). */
+#define PATIENCE_MIN_MS 1000u
+#define PATIENCE_MAX_MS 15000u
 #define SKEW_MATTERS_US (INT64_C(60) * 1000000)
 
 static const char
@@ -120,6 +122,8 @@ static uint64_t patience_ms(const struct s3_request *r)
 		 third = r->deadline_ms > now ? (r->deadline_ms - now) / 3 : 0;
 	if (r->method == HTTP_PUT || r->attempts)
 		return 0;
+	if (third > PATIENCE_MAX_MS)
+		return PATIENCE_MAX_MS;
 	return third > PATIENCE_MIN_MS ? third : PATIENCE_MIN_MS;
 }
 
