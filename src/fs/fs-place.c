@@ -29,7 +29,7 @@ enum rc fs_place_row(struct fs *fs, int64_t dir, int64_t *row_r, struct why *why
 	if (rc != RC_OK || !parent)
 		return rc;
 	rc = view_lookup_dir(fs->view, parent, y.name, &d, why);
-	if (rc == RC_NOT_FOUND)
+	if (rc == RC_NOT_FOUND || rc == RC_TEMPORARY)	/* who can't be asked changes nothing: it is ours */
 		return RC_OK;
 	if (rc != RC_OK)
 		return rc;
