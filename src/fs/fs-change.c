@@ -110,13 +110,16 @@ void fs_change_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = fs_of(req);
 	struct fs_young_dir y;
+	struct why why = { "" };
 	int64_t dir, row = 0;
 	if (!changeable(req, parent, name, &dir))
 		return;
 	/* it may have got events elsewhere meanwhile */
-	if (fs_young_find(fs->young, dir, name, 0, &y) &&
-	    fs_place_row(fs, y.row, &row, NULL) == RC_OK && !row &&
-	    fs_young_remove(fs->young, dir, name) == RC_OK)
+	bool young = fs_young_find(fs->young, dir, name, 0, &y);
+	enum rc rc = young ? fs_place_row(fs, y.row, &row, &why) : RC_OK;
+	if (rc != RC_OK)
+		fs_refuse_change(req, dir, name, rc, &why);
+	else if (young && !row && fs_young_remove(fs->young, dir, name) == RC_OK)
 		fuse_reply_err(req, 0);
 	else
 		fs_refuse(req, dir, name, ENOTEMPTY,

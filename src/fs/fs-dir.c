@@ -93,6 +93,8 @@ static enum rc look_at_young(struct fs *fs, int64_t dir, struct why *why)
 	     after = y.row) {
 		int64_t row;
 		rc = fs_place_row(fs, y.row, &row, why);
+		if (rc == RC_TEMPORARY)	/* then they are listed as ours */
+			rc = RC_OK;
 	}
 	return rc;
 }

@@ -29,7 +29,7 @@ enum rc fs_place_row(struct fs *fs, int64_t dir, int64_t *row_r, struct why *why
 	if (rc != RC_OK || !parent)
 		return rc;
 	rc = view_lookup_dir(fs->view, parent, y.name, &d, why);
-	if (rc == RC_NOT_FOUND || rc == RC_TEMPORARY)	/* who can't be asked changes nothing: it is ours */
+	if (rc == RC_NOT_FOUND)
 		return RC_OK;
 	if (rc != RC_OK)
 		return rc;
@@ -44,7 +44,8 @@ enum rc fs_place_get(struct fs *fs, int64_t dir, bool refresh, struct view_dir *
 	int64_t row;
 	struct fs_young_dir y;
 	enum rc rc = fs_place_row(fs, dir, &row, why);
-	if (rc != RC_OK)
+	/* a young one is ours, whatever the store knows */
+	if (rc != RC_OK && !(rc == RC_TEMPORARY && fs_node_is_young(dir)))
 		return rc;
 	if (row)
 		return view_get_dir(fs->view, row, refresh, out, why);

@@ -101,6 +101,7 @@ void fs_write_handle_free(struct fs *fs, struct fs_handle *h)
 
 struct interrupt {
 	fuse_req_t req;
+	const struct store_append *append;
 	uint64_t since_ms;
 };
 
@@ -112,6 +113,8 @@ static bool is_interrupted(void *arg)
 	uint64_t now = clock_boot_ms();
 	if (!i->since_ms)
 		i->since_ms = now;
+	if (i->append->outcome != STORE_NOT_COMMITTED)	/* it is answered as done: no need to wait */
+		return true;
 	return now >= i->since_ms + INTERRUPT_GRACE_MS;
 }
 
@@ -131,7 +134,7 @@ int fs_write_append(fuse_req_t req, struct fs_stream *s, int64_t dir, const char
 {
 	struct fs *fs = fs_of(req);
 	struct why why = { "" };
-	struct interrupt interrupt = { .req = req };
+	struct interrupt interrupt = { .req = req, .append = a };
 	uint64_t start_us = clock_boot_us();
 	*a = (struct store_append){
 		.type = s->type,

@@ -24,6 +24,7 @@
 #define PAGE_TRIES 3
 #define PAGE_KEYS "1000"
 #define PAGE_KEYS_SLOW "100"
+#define PAGES_SLOW 20 /* before a whole one is asked for again; twice as many each time that it is late */
 /*
  * MinIO forgets the listing that a token belongs to after a minute or more, and then lists from the
  * token's key as it does from a start-after: it counts what it passes over, up to the limit, and
@@ -37,7 +38,8 @@ struct listing {
 	struct s3_list *pages;
 	const char *name; /* the prefix as the caller named it */
 	struct buf prefix, after, query, lighter;
-	bool shallow, own, stopped, slow;
+	bool shallow, own, stopped;
+	size_t slow, slow_run; /* pages that are still to come with fewer keys, and were at first */
 	uint64_t page_ms; /* when the last page came */
 	object_list_fn *fn;
 	void *arg;
@@ -80,7 +82,7 @@ static void make_query(const struct listing *l, const char *keys, struct buf *ou
 
 static enum rc make_queries(struct listing *l, struct why *why)
 {
-	make_query(l, l->slow ? PAGE_KEYS_SLOW : PAGE_KEYS, &l->query);
+	make_query(l, PAGE_KEYS, &l->query);
 	make_query(l, PAGE_KEYS_SLOW, &l->lighter);
 	return buf_failed(&l->query) || buf_failed(&l->lighter)
 		       ? rc_fail(RC_NO_MEMORY, why, "no memory to list '%.300s'", l->name)
@@ -95,13 +97,15 @@ static enum rc try_page(struct listing *l, struct s3_request *r, uint64_t deadli
 	object_s3_ask(l->o, r, S3_REQUEST_LIST, HTTP_GET, "list", l->name, why);
 	r->key = NULL;
 	r->limit = PAGE_MAX;
-	r->query = buf_text(&l->query);
+	r->query = buf_text(l->slow ? &l->lighter : &l->query);
 	r->lighter = buf_text(&l->lighter);
 	r->deadline_ms = deadline_ms;
 	enum rc rc = s3_request_batch_one(r);
-	l->slow |= r->query == r->lighter;
+	if (!l->slow && r->query == r->lighter)
+		l->slow = l->slow_run = l->slow_run ? 2 * l->slow_run : PAGES_SLOW;
 	if (rc != RC_OK)
 		return rc;
+	l->slow -= l->slow > 0;
 	l->page_ms = clock_boot_ms();
 	rc = s3_list_page(l->pages, why);
 	if (rc == RC_OK)

@@ -317,7 +317,8 @@ bool s3_request_ended(struct s3_request *r)
 		v = judge_silence(r);
 		why = r->call.why;
 	}
-	if (r->call.timed_out && r->lighter)
+	bool slow = r->call.timed_out && r->call.end != HTTP_UNSENT;
+	if (r->lighter && (slow || r->status == 504))
 		r->query = r->lighter;
 	if (v.retry && back_off(r))
 		return false;

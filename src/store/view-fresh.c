@@ -138,6 +138,7 @@ bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fres
 		.fresh_ms = fresh_ms,
 		.touches = f->streams_touches,
 		.before = f->streams_point,
+		.rc = f->streams_rc,
 	};
 	pthread_mutex_unlock(&f->lock);
 	return old;
@@ -148,7 +149,8 @@ void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *a
 	pthread_mutex_lock(&f->lock);
 	if (f->streams_touches == ask->touches) {
 		f->streams_ms = as_of(ask);
-		f->streams_point = ask->point;
+		f->streams_point = ask->rc == RC_OK ? ask->point : 0;
+		f->streams_rc = ask->rc;
 	}
 	pthread_mutex_unlock(&f->lock);
 }
@@ -209,5 +211,6 @@ void view_fresh_forget(struct view_fresh *f)
 		f->touches[i]++;
 	f->streams_touches++;
 	f->streams_ms = f->streams_point = f->point = f->point_ms = 0;
+	f->streams_rc = RC_OK;
 	pthread_mutex_unlock(&f->lock);
 }

@@ -30,6 +30,7 @@ struct view_fresh {
 	uint64_t touches[FRESH_SETS];	/* so that an answer from before a touch does not count */
 	uint64_t streams_ms;		/* when the ledger was last asked for new streams */
 	uint64_t streams_point;		/* and its point before that */
+	enum rc streams_rc;		/* and what became of it */
 	uint64_t point, point_ms;	/* the ledger's, and when it told it */
 	unsigned asks;			/* for single directories since then */
 	uint64_t streams_touches;	/* raised when one may have been made here */
@@ -39,6 +40,7 @@ struct view_fresh {
 struct fresh_ask {
 	uint64_t hash, touches;
 	uint64_t asked_ms, fresh_ms;
+	enum rc rc;		/* what became of the last one, for streams; then of this one */
 	uint64_t before;	/* the point at which it was last answered; 0: unknown */
 	uint64_t point;		/* the ledger's now, or a little before; 0: unknown */
 };
@@ -96,7 +98,6 @@ struct view {
 	struct view_ahead *ahead;	/* NULL: the objects are near, nothing is fetched ahead or kept */
 	atomic_bool complete;	/* the ledger was seen wholly re-seeded, under this identity */
 	_Atomic uint64_t seeding_until;	/* it was not: not asked again before (clock_boot_ms) */
-	_Atomic int streams_asked;	/* enum rc: what became of the last question for new streams */
 };
 
 /* ------------------------------------------------------------------ view-fresh.c */
@@ -122,7 +123,7 @@ bool view_fresh_wants_point(struct view_fresh *f, uint64_t fresh_ms, struct fres
 void view_fresh_point(struct view_fresh *f, uint64_t point, uint64_t asked_ms);
 /* If it has not changed, the question is answered, as of when the ledger told its point. */
 bool view_fresh_unchanged(struct view_fresh *f, struct fresh_ask *ask);
-/* The same for the list of streams. */
+/* The same for the list of streams, whose answer may be that it could not be had (ask->rc). */
 bool view_fresh_ask_streams(struct view_fresh *f, uint64_t fresh_ms, struct fresh_ask *ask);
 void view_fresh_streams_answered(struct view_fresh *f, const struct fresh_ask *ask);
 /* For how many of fresh_ms is the last answer still good? One not asked for counts as old. */
@@ -144,9 +145,12 @@ void view_fresh_forget(struct view_fresh *f);
  * also where asking failed.
  */
 enum rc view_refresh_dir(struct view *v, struct catalog_dir *dir, struct why *why) _must_check_;
-/* Learn of streams that were made: ledger, or (below parent) the objects. */
-enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, struct why *why)
-	_must_check_;
+/*
+ * Learn of streams that were made: ledger, or (below parent) the objects. *asked_r: what the ledger answered, now or last: RC_OK,
+ * RC_FENCED (not seeded, and what counts of it the objects know), or why it could not be asked.
+ */
+enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, enum rc *asked_r,
+			     struct why *why) _must_check_;
 /* Every stream that ledger or objects name is in the catalog; refresh all of them too. */
 enum rc view_refresh_all(struct view *v, struct why *why) _must_check_;
 

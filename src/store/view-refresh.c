@@ -152,28 +152,32 @@ static enum rc ask_events(struct view *v, struct catalog_dir *dir, struct why *w
 	return rc == RC_OK ? view_ledger_events(v, dir, &fenced_stream, why) : rc;
 }
 
+/* RC_FENCED: the ledger is not seeded, whatever became of seeding it; what counts of it the objects know. */
 static enum rc ask_streams(struct view *v, struct why *why)
 {
 	enum rc rc = view_ledger_streams(v, why);
 	if (rc != RC_FENCED)
 		return rc;
 	atomic_store(&v->complete, false);
-	rc = v->src.seed ? v->src.seed(v->src.arg, NULL, NULL, why) : RC_FENCED;
-	return rc == RC_OK ? view_ledger_streams(v, why) : rc;
+	if (v->src.seed && v->src.seed(v->src.arg, NULL, NULL, why) == RC_OK)
+		rc = view_ledger_streams(v, why);
+	return rc;
 }
 
-enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, struct why *why)
+enum rc view_refresh_streams(struct view *v, const struct catalog_dir *parent, enum rc *asked_r,
+			     struct why *why)
 {
 	struct fresh_ask ask;
-	enum rc rc = (enum rc)atomic_load(&v->streams_asked);
-	if (v->src.ledger && view_fresh_ask_streams(&v->fresh, v->fresh_ms, &ask) &&
-	    !is_unchanged(v, &ask)) {
-		rc = ask_streams(v, NULL);
-		if (rc != RC_OK)
-			ask.point = 0;	/* nothing is known as of then */
-		view_fresh_streams_answered(&v->fresh, &ask);
-		atomic_store(&v->streams_asked, rc);
+	enum rc rc = RC_OK;
+	if (v->src.ledger) {
+		bool old = view_fresh_ask_streams(&v->fresh, v->fresh_ms, &ask);
+		if (old && (ask.rc != RC_OK || !is_unchanged(v, &ask))) {
+			ask.rc = ask_streams(v, NULL);
+			view_fresh_streams_answered(&v->fresh, &ask);
+		}
+		rc = ask.rc;
 	}
+	*asked_r = rc;
 	if (v->src.ledger && rc == RC_OK && !is_seeding(v))
 		return RC_OK;
 	/* below a type the objects are looked at with the events */
@@ -240,7 +244,7 @@ static enum rc refresh_stream(struct view *v, struct catalog_dir *dir, bool *sta
 enum rc view_refresh_dir(struct view *v, struct catalog_dir *dir, struct why *why)
 {
 	bool stale = true;
-	enum rc rc = view_refresh_streams(v, dir, why);
+	enum rc asked, rc = view_refresh_streams(v, dir, &asked, why);
 	if (dir->depth >= 2 && rc == RC_OK)
 		rc = refresh_stream(v, dir, &stale, why);
 	if (!stale && dir->stream)

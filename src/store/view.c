@@ -186,18 +186,20 @@ static enum rc find_dir(struct view *v, int64_t parent, const char *name, struct
 }
 
 /* Do the objects know streams that the ledger does not, or could not, name? */
-static bool objects_know_more(struct view *v)
+static bool objects_know_more(struct view *v, enum rc asked)
 {
-	return !v->src.ledger || !atomic_load(&v->complete) ||
-	       atomic_load(&v->streams_asked) != RC_OK;
+	return !v->src.ledger || !atomic_load(&v->complete) || asked != RC_OK;
 }
 
-/* Nobody named it: RC_NOT_FOUND, or RC_TEMPORARY where the ledger, which may know it, could not be asked. */
-static enum rc unnamed(struct view *v, struct why *why)
+/*
+ * Nobody named it. RC_TEMPORARY where the ledger, which may know it, could not be asked. One that is gone, damaged or not
+ * seeded knows nothing that counts.
+ */
+static enum rc unnamed(enum rc asked, struct why *why)
 {
-	if (v->src.ledger && atomic_load(&v->streams_asked) == RC_TEMPORARY)
-		return rc_fail(RC_TEMPORARY, why, "the ledger cannot be asked for what the objects do not name");
-	return RC_NOT_FOUND;
+	if (asked == RC_OK || asked == RC_FENCED || asked == RC_NOT_FOUND || asked == RC_CORRUPT)
+		return RC_NOT_FOUND;
+	return rc_fail(RC_TEMPORARY, why, "the ledger cannot be asked for what the objects do not name");
 }
 
 enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct view_dir *out,
@@ -209,13 +211,14 @@ enum rc view_lookup_dir(struct view *v, int64_t parent, const char *name, struct
 		rc = get_dir(v, parent, &above, why);
 		if (rc != RC_OK)
 			return rc;
-		rc = view_refresh_streams(v, &above, why);
+		enum rc asked;
+		rc = view_refresh_streams(v, &above, &asked, why);
 		if (rc == RC_OK)
 			rc = find_dir(v, parent, name, &dir, why);
-		if (rc == RC_NOT_FOUND && objects_know_more(v))
+		if (rc == RC_NOT_FOUND && objects_know_more(v, asked))
 			rc = view_objects_find(v, &above, name, &dir, why);
 		if (rc == RC_NOT_FOUND)
-			rc = unnamed(v, why);
+			rc = unnamed(asked, why);
 	}
 	if (rc == RC_OK)
 		view_entry_dir(v, &dir, out);
@@ -313,13 +316,14 @@ enum rc view_find_stream(struct view *v, const char *type, const char *id, bool 
 		return rc_fail(RC_NOT_FOUND, why, "no stream '%s/%s'", type, id);
 	rc = find_path(v, type, id, &dir, why);
 	if (rc == RC_NOT_FOUND && refresh) {
-		rc = view_refresh_streams(v, &root, why);
+		enum rc asked;
+		rc = view_refresh_streams(v, &root, &asked, why);
 		if (rc == RC_OK)
 			rc = find_path(v, type, id, &dir, why);
-		if (rc == RC_NOT_FOUND && objects_know_more(v))
+		if (rc == RC_NOT_FOUND && objects_know_more(v, asked))
 			rc = find_objects(v, type, id, &dir, why);
 		if (rc == RC_NOT_FOUND)
-			rc = unnamed(v, why);
+			rc = unnamed(asked, why);
 	}
 	if (rc == RC_OK && refresh) {
 		enum rc asked = view_refresh_dir(v, &dir, why);

@@ -72,9 +72,9 @@ enum rc place_find(struct view *v, const char *path, struct view_dir *out, const
 		memcpy(name, part, n);
 		name[n] = '\0';
 		rc = view_lookup_dir(v, out->row, name, &child, why);
-		if (rc == RC_NOT_FOUND && !slash) {
+		if ((rc == RC_NOT_FOUND || rc == RC_TEMPORARY) && !slash) {
 			*rest_r = part;
-			return RC_OK;
+			return rc == RC_NOT_FOUND ? RC_OK : rc;
 		}
 		if (rc == RC_NOT_FOUND)
 			return rc_fail(rc, why, "\"%.200s\": there is no \"%s\"", path, name);

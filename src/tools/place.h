@@ -20,7 +20,7 @@ void place_print(const char *type, const char *id, struct buf *out);
 
 /*
  * The directory at path ("": the root), refreshed. *rest_r: NULL, or the last component, which is
- * no directory's name (it points into path). RC_NOT_FOUND: a component before it is none.
+ * no directory's name (it points into path), or, RC_TEMPORARY, perhaps. RC_NOT_FOUND: a component before it is none.
  */
 enum rc place_find(struct view *v, const char *path, struct view_dir *out, const char **rest_r,
 		   struct why *why) _must_check_;

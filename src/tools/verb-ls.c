@@ -78,15 +78,17 @@ static enum rc list(struct listing *l, const char *path, struct why *why)
 {
 	struct view_dir dir;
 	const char *rest;
-	enum rc rc = place_find(l->view, path, &dir, &rest, why);
-	if (rc)
-		return rc;
+	enum rc rc, found = place_find(l->view, path, &dir, &rest, why);
+	if (found != RC_OK && !rest)
+		return found;
 	l->prefix = rest ? rest : "";
 	l->prefix_len = strcspn(l->prefix, "/");
 	rc = view_list(l->view, dir.row, 0, show, l, why);
 	if (rc == RC_OK)
 		rc = l->rc;
-	if (rc == RC_OK && rest && !l->shown)
+	if (rc == RC_OK && !l->shown && found != RC_OK)
+		rc = found;
+	else if (rc == RC_OK && rest && !l->shown)
 		rc = rc_fail(RC_NOT_FOUND, why, "nothing there begins with \"%.200s\"", path);
 	return rc;
 }

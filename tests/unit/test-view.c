@@ -659,6 +659,14 @@ START_TEST(a_fresh_answer_is_not_asked_for_again_unless_this_process_appended)
 }
 END_TEST
 
+static void open_with_fresh_ms(uint64_t fresh_ms)
+{
+	view_free(&view);
+	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE, .seed = seed_asked };
+	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = fresh_ms, .gap_wait_ms = 1000 };
+	OK(view_new(&view, &source, &options, &why));
+}
+
 static const struct ledger_ops *quick_ops;
 static bool appended_meanwhile;
 
@@ -676,10 +684,7 @@ static enum rc read_slowly(struct ledger *l, const struct ledger_query *q, ledge
 
 START_TEST(an_answer_is_as_old_as_its_question)
 {
-	view_free(&view);
-	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE };
-	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = 500, .gap_wait_ms = 1000 };
-	OK(view_new(&view, &source, &options, &why));
+	open_with_fresh_ms(500);
 	append("Order", "o-1", "Placed");
 	quick_ops = ledger->ops;
 	struct ledger_ops slow_ops = *quick_ops;
@@ -693,11 +698,17 @@ START_TEST(an_answer_is_as_old_as_its_question)
 END_TEST
 
 static enum ledger_what unread;	/* what the ledger does not answer; LEDGER_STREAM: all is answered */
+static enum rc unread_rc = RC_TEMPORARY;
+static void (*before_failing)(void);
 static struct ledger_ops failing_ops;
 
 static enum rc read_or_fail(struct ledger *l, const struct ledger_query *q, ledger_row_fn *fn, void *arg, bool *fenced, struct why *w)
 {
-	return q->what == unread ? rc_fail(RC_TEMPORARY, w, "no answer in time") : quick_ops->read(l, q, fn, arg, fenced, w);
+	if (q->what != unread)
+		return quick_ops->read(l, q, fn, arg, fenced, w);
+	if (before_failing)
+		before_failing();
+	return rc_fail(unread_rc, w, "no answer in time");
 }
 
 static void fail_reads(enum ledger_what what)
@@ -726,10 +737,7 @@ START_TEST(where_the_ledger_does_not_answer_nothing_is_said_not_to_be_there)
 {
 	struct view_dir d;
 	append("Order", "o-1", "Placed");
-	view_free(&view);
-	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE };
-	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = 3600000, .gap_wait_ms = 1000 };
-	OK(view_new(&view, &source, &options, &why));
+	open_with_fresh_ms(3600000);
 	fail_reads(LEDGER_NEW_STREAMS);
 	OK(view_lookup_dir(view, VIEW_ROOT, "Order", &d, &why));
 	ck_assert_int_eq(view_lookup_dir(view, d.row, "o-9", &d, &why), RC_TEMPORARY);
@@ -740,6 +748,46 @@ START_TEST(where_the_ledger_does_not_answer_nothing_is_said_not_to_be_there)
 	fail_reads(LEDGER_STREAM);
 	view_touch(view, "Order", "o-9");
 	ck_assert_int_eq(view_find_stream(view, "Order", "o-9", true, &d, &why), RC_NOT_FOUND);
+}
+END_TEST
+
+static const struct {
+	enum rc ledger, lookup;
+} unasked[] = {
+	{ RC_TEMPORARY, RC_TEMPORARY }, { RC_DENIED, RC_TEMPORARY }, { RC_NO_MEMORY, RC_TEMPORARY },
+	/* what counts the objects know */
+	{ RC_FENCED, RC_NOT_FOUND }, { RC_CORRUPT, RC_NOT_FOUND }, { RC_NOT_FOUND, RC_NOT_FOUND },
+};
+
+START_TEST(a_ledger_that_knows_nothing_that_counts_makes_no_name_doubtful)
+{
+	struct view_dir d;
+	open_with_fresh_ms(3600000);
+	fail_reads(LEDGER_NEW_STREAMS);
+	unread_rc = unasked[_i].ledger;
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(view_lookup_dir(view, VIEW_ROOT, "Order", &d, &why), unasked[_i].lookup);
+}
+END_TEST
+
+/* While it hangs another one is answered. */
+static void ask_meanwhile(void)
+{
+	struct view_dir d;
+	before_failing = NULL;
+	unread = LEDGER_STREAM;
+	view_touch(view, "Order", "o-1");
+	ck_assert_int_eq(view_lookup_dir(view, VIEW_ROOT, "Other", &d, &why), RC_NOT_FOUND);
+}
+
+START_TEST(a_question_that_failed_late_does_not_undo_a_later_one)
+{
+	struct view_dir d;
+	open_with_fresh_ms(3600000);
+	fail_reads(LEDGER_NEW_STREAMS);
+	before_failing = ask_meanwhile;
+	ck_assert_int_eq(view_lookup_dir(view, VIEW_ROOT, "Order", &d, &why), RC_TEMPORARY);
+	ck_assert_int_eq(view_lookup_dir(view, VIEW_ROOT, "Order", &d, &why), RC_NOT_FOUND);
 }
 END_TEST
 
@@ -1069,6 +1117,8 @@ int main(void)
 	tcase_add_test(tc, where_no_catalog_can_be_made_a_temporary_one_serves);
 	tcase_add_test(tc, an_answer_is_as_old_as_its_question);
 	tcase_add_test(tc, what_the_ledger_did_not_answer_is_asked_again_though_nothing_was_committed);
+	tcase_add_loop_test(tc, a_ledger_that_knows_nothing_that_counts_makes_no_name_doubtful, 0, ARRAY_SIZE(unasked));
+	tcase_add_test(tc, a_question_that_failed_late_does_not_undo_a_later_one);
 	tcase_add_test(tc, where_the_ledger_does_not_answer_nothing_is_said_not_to_be_there);
 	tcase_add_test(tc, a_fresh_answer_is_not_asked_for_again_unless_this_process_appended);
 	tcase_add_loop_test(tc, events_are_found_by_id_and_by_time_with_a_ledger_and_without, 0, 2);
