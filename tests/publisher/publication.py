@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -79,6 +80,17 @@ class InDirectory(Directory):
         except FileNotFoundError:
             return None
 
+    def ledger_is_free(self):
+        """Nobody keeps it for a second."""
+        ledger = sqlite3.connect(self.store + "/.evfs/ledger.db", isolation_level=None, timeout=1)
+        try:
+            ledger.execute("BEGIN IMMEDIATE")
+            return True
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            ledger.close()
+
     def put_checkpoint(self, body):
         """None: take it away."""
         path = self.store + "/" + CHECKPOINT
@@ -93,6 +105,10 @@ class InDirectory(Directory):
 
 
 class InS3(Remote):
+    @staticmethod
+    def ledger_is_free():
+        return True
+
     def names(self, known):
         top = self.prefix + "/streams/"
         return [k[len(top):] for k in self.servers.bucket().list(top) if k[len(top):] not in known]
@@ -392,6 +408,14 @@ class Publication:
         second.kill()
         self.gone(second)
 
+    def stop_at_once(self, publisher):
+        """SIGSTOP, but not while it holds a directory's ledger: then all stand still with it."""
+        publisher.signal(signal.SIGSTOP)
+        while not self.direct.ledger_is_free():
+            publisher.signal(signal.SIGCONT)
+            time.sleep(self.random.uniform(0.001, 0.02))
+            publisher.signal(signal.SIGSTOP)
+
     def stopped(self, fault):
         """The first one stands still until after the take-over, and then may do no harm."""
         self.drained_quickly()
@@ -401,8 +425,8 @@ class Publication:
         second = self.publisher()
         second.ready()
         self.feed_for(fault[3], first)
-        first.signal(signal.SIGSTOP)
         try:
+            self.stop_at_once(first)
             self.close_feeds()
             self.takes_over(second)
             self.feed_for(0.2)
@@ -504,9 +528,9 @@ class Publication:
         self.feed_for(fault[3] / 2)
         self.close_feeds()
         self.direct.keep_ledger()
-        if live:
-            publisher.signal(signal.SIGSTOP)
         try:
+            if live:
+                self.stop_at_once(publisher)
             self.feed_for(fault[3])
             self.close_feeds()
             self.direct.put_ledger_back()
