@@ -86,10 +86,9 @@ static enum rc list(struct listing *l, const char *path, struct why *why)
 	rc = view_list(l->view, dir.row, 0, show, l, why);
 	if (rc == RC_OK)
 		rc = l->rc;
-	if (rc == RC_OK && !l->shown && found != RC_OK)
-		rc = found;
-	else if (rc == RC_OK && rest && !l->shown)
-		rc = rc_fail(RC_NOT_FOUND, why, "nothing there begins with \"%.200s\"", path);
+	if (rc == RC_OK && rest && !l->shown)
+		rc = found != RC_OK ? found :
+				      rc_fail(RC_NOT_FOUND, why, "nothing there begins with \"%.200s\"", path);
 	return rc;
 }
 

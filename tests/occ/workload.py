@@ -287,8 +287,8 @@ class Run:
     def final(self):
         """
         What both mounts show in the end, which must be the same, and the same as one shows that has seen nothing before. On a machine that
-        has too much to do a ledger may not answer within the time-out of a test: then it is EIO, or what the objects say is shown, which
-        is less where a number is void. So they are asked again; what readers saw meanwhile is judged by the history.
+        has too much to do a ledger may not answer within the time-out of a test: then it is EIO, or what is committed and not yet stored
+        is not shown until it is asked the next time. So they are asked again; what readers saw meanwhile is judged by the history.
         """
         time.sleep(0.2)  # longer than the mounts' fresh=
         looker = self.mount("3", "ro" + self.place.options, None)

@@ -636,16 +636,17 @@ START_TEST(where_no_catalog_can_be_made_a_temporary_one_serves)
 }
 END_TEST
 
-START_TEST(a_fresh_answer_is_not_asked_for_again_unless_this_process_appended)
+static void open_with_fresh_ms(uint64_t fresh_ms)
 {
 	view_free(&view);
-	struct view_source source = { .objects = objects,
-				      .ledger = ledger,
-				      .layout = LAYOUT_NATIVE };
-	struct view_options options = {
-		.catalog = catalog, .uuid = UUID, .fresh_ms = 3600000, .gap_wait_ms = 1000
-	};
+	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE, .seed = seed_asked };
+	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = fresh_ms, .gap_wait_ms = 1000 };
 	OK(view_new(&view, &source, &options, &why));
+}
+
+START_TEST(a_fresh_answer_is_not_asked_for_again_unless_this_process_appended)
+{
+	open_with_fresh_ms(3600000);
 	append("Order", "o-1", "Placed");
 	ck_assert_uint_eq(stream("Order", "o-1").events, 1);
 	append("Order", "o-1", "Paid");
@@ -658,14 +659,6 @@ START_TEST(a_fresh_answer_is_not_asked_for_again_unless_this_process_appended)
 	ck_assert_str_eq(ls(stream("Order", "o-1").parent), "o-1/ o-2/ ");
 }
 END_TEST
-
-static void open_with_fresh_ms(uint64_t fresh_ms)
-{
-	view_free(&view);
-	struct view_source source = { .objects = objects, .ledger = ledger, .layout = LAYOUT_NATIVE, .seed = seed_asked };
-	struct view_options options = { .catalog = catalog, .uuid = UUID, .fresh_ms = fresh_ms, .gap_wait_ms = 1000 };
-	OK(view_new(&view, &source, &options, &why));
-}
 
 static const struct ledger_ops *quick_ops;
 static bool appended_meanwhile;
